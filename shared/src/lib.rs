@@ -1,1 +1,2 @@
 //! Formats and rules.
+pub mod fmp4;
