@@ -56,7 +56,11 @@ impl VideoParameters {
                     return Err(Fmp4Error::Malformed("hvcC without four-byte lengths".into()));
                 }
                 for kind in [32, 33, 34] {
-                    if !hvcc.arrays.iter().any(|array| array.nal_unit_type == kind && !array.nalus.is_empty()) {
+                    if !hvcc
+                        .arrays
+                        .iter()
+                        .any(|array| array.nal_unit_type == kind && !array.nalus.is_empty())
+                    {
                         return Err(Fmp4Error::ParameterSet("hvcC"));
                     }
                 }
@@ -70,7 +74,13 @@ impl VideoParameters {
         let (width, height) = (visual.width, visual.height);
         let mut sample_entry = Vec::with_capacity(entry.len());
         decoded.encode(&mut sample_entry)?;
-        Ok(Self { codec, width, height, rfc6381, sample_entry })
+        Ok(Self {
+            codec,
+            width,
+            height,
+            rfc6381,
+            sample_entry,
+        })
     }
 
     /// Builds them from bare parameter sets (NAL units without start codes), as an encoder or a byte stream gives them.
@@ -78,11 +88,25 @@ impl VideoParameters {
     /// # Errors
     /// Missing or malformed parameter sets, or an empty picture.
     pub fn from_parameter_sets(sets: &ParameterSets, width: u16, height: u16) -> Result<Self, Fmp4Error> {
-        let visual =
-            mp4_atom::Visual { data_reference_index: 1, width, height, ..Default::default() };
+        let visual = mp4_atom::Visual {
+            data_reference_index: 1,
+            width,
+            height,
+            ..Default::default()
+        };
         let codec: mp4_atom::Codec = match sets.codec() {
-            Codec::H264 => mp4_atom::Avc1 { visual, avcc: sets.avcc()?, ..Default::default() }.into(),
-            Codec::H265 => mp4_atom::Hvc1 { visual, hvcc: sets.hvcc()?, ..Default::default() }.into(),
+            Codec::H264 => mp4_atom::Avc1 {
+                visual,
+                avcc: sets.avcc()?,
+                ..Default::default()
+            }
+            .into(),
+            Codec::H265 => mp4_atom::Hvc1 {
+                visual,
+                hvcc: sets.hvcc()?,
+                ..Default::default()
+            }
+            .into(),
         };
         let mut entry = Vec::new();
         codec.encode(&mut entry)?;
@@ -127,7 +151,10 @@ fn hevc_rfc6381(hvcc: &mp4_atom::Hvcc) -> String {
         hvcc.general_level_idc
     );
     let constraints = &hvcc.general_constraint_indicator_flags;
-    let significant = constraints.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let significant = constraints
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
     for byte in &constraints[..significant] {
         let _ = write!(text, ".{byte:X}");
     }
@@ -162,7 +189,10 @@ mod tests {
     #[test]
     fn refuses_what_it_cannot_write() {
         let oversize = vec![0; MAX_SAMPLE_ENTRY + 1];
-        assert_eq!(VideoParameters::from_sample_entry(&oversize), Err(Fmp4Error::TooLarge("sample entry")));
+        assert_eq!(
+            VideoParameters::from_sample_entry(&oversize),
+            Err(Fmp4Error::TooLarge("sample entry"))
+        );
         assert!(VideoParameters::from_sample_entry(&[]).is_err());
         assert!(VideoParameters::from_parameter_sets(&sets(), 0, 64).is_err());
         assert!(VideoParameters::from_parameter_sets(&ParameterSets::new(Codec::H264), 64, 64).is_err());

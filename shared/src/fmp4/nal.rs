@@ -107,7 +107,9 @@ fn has_recovery_point(mut sei: &[u8]) -> bool {
         }
     }
     while sei.len() > 2 {
-        let (Some(kind), Some(size)) = (value(&mut sei), value(&mut sei)) else { return false };
+        let (Some(kind), Some(size)) = (value(&mut sei), value(&mut sei)) else {
+            return false;
+        };
         if kind == 6 {
             return true;
         }
@@ -161,7 +163,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn access_unit(units: &[&[u8]]) -> Vec<u8> {
-        units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), *unit].concat()).collect()
+        units
+            .iter()
+            .flat_map(|unit| [&(unit.len() as u32).to_be_bytes(), *unit].concat())
+            .collect()
     }
 
     #[test]
@@ -173,11 +178,19 @@ mod tests {
         check(Codec::H264, &[&[0x09, 0xf0], &[0x65, 0x88]], Closed);
         check(Codec::H264, &[&[0x41, 0x9a]], None);
         check(Codec::H264, &[&[0x06, 0x06, 0x01, 0xc4, 0x80], &[0x41, 0x9a]], Open);
-        check(Codec::H264, &[&[0x06, 0x01, 0x02, 0xaa, 0xbb, 0x06, 0x01, 0xc4, 0x80], &[0x41, 0x9a]], Open);
+        check(
+            Codec::H264,
+            &[&[0x06, 0x01, 0x02, 0xaa, 0xbb, 0x06, 0x01, 0xc4, 0x80], &[0x41, 0x9a]],
+            Open,
+        );
         // A recovery point announced after the slice belongs to the next picture.
         check(Codec::H264, &[&[0x41, 0x9a], &[0x06, 0x06, 0x01, 0xc4, 0x80]], None);
         // An SEI of another kind, and one that claims more than there is.
-        check(Codec::H264, &[&[0x06, 0x05, 0x02, 0x06, 0x06, 0x80], &[0x41, 0x9a]], None);
+        check(
+            Codec::H264,
+            &[&[0x06, 0x05, 0x02, 0x06, 0x06, 0x80], &[0x41, 0x9a]],
+            None,
+        );
         check(Codec::H264, &[&[0x06, 0x05, 0xff, 0xff, 0xff], &[0x41, 0x9a]], None);
         check(Codec::H265, &[&[0x46, 0x01], &[0x26, 0x01]], Closed);
         check(Codec::H265, &[&[0x28, 0x01]], Closed);

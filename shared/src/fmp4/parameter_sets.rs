@@ -17,7 +17,10 @@ pub struct ParameterSets {
 impl ParameterSets {
     /// None yet.
     pub fn new(codec: Codec) -> Self {
-        Self { codec, sets: Vec::new() }
+        Self {
+            codec,
+            sets: Vec::new(),
+        }
     }
 
     /// Which codec they belong to.
@@ -91,15 +94,26 @@ impl ParameterSets {
         if matches!(sps[1], 100 | 110 | 122 | 144) {
             let mut bits = Bits::new(&sps[4..]);
             let mut read = || bits.ue();
-            let (Some(_id), Some(chroma)) = (read(), read()) else { return Err(Fmp4Error::ParameterSet("SPS")) };
+            let (Some(_id), Some(chroma)) = (read(), read()) else {
+                return Err(Fmp4Error::ParameterSet("SPS"));
+            };
             if chroma == 3 {
                 return Err(Fmp4Error::ParameterSet("SPS"));
             }
-            let (Some(luma), Some(other)) = (read(), read()) else { return Err(Fmp4Error::ParameterSet("SPS")) };
-            let depth = |minus8: u32| u8::try_from(minus8).ok().filter(|minus8| *minus8 <= 6).map(|minus8| minus8 + 8);
-            let (Some(chroma_format), Some(bit_depth_luma), Some(bit_depth_chroma)) =
-                (u8::try_from(chroma).ok().filter(|chroma| *chroma < 3), depth(luma), depth(other))
-            else {
+            let (Some(luma), Some(other)) = (read(), read()) else {
+                return Err(Fmp4Error::ParameterSet("SPS"));
+            };
+            let depth = |minus8: u32| {
+                u8::try_from(minus8)
+                    .ok()
+                    .filter(|minus8| *minus8 <= 6)
+                    .map(|minus8| minus8 + 8)
+            };
+            let (Some(chroma_format), Some(bit_depth_luma), Some(bit_depth_chroma)) = (
+                u8::try_from(chroma).ok().filter(|chroma| *chroma < 3),
+                depth(luma),
+                depth(other),
+            ) else {
                 return Err(Fmp4Error::ParameterSet("SPS"));
             };
             avcc.ext = Some(mp4_atom::AvccExt {
@@ -117,7 +131,11 @@ impl ParameterSets {
         if !self.complete() {
             return Err(Fmp4Error::ParameterSet("VPS, SPS or PPS"));
         }
-        let sps = self.of_kind(33).next().and_then(|sps| HevcSps::parse(sps)).ok_or(Fmp4Error::ParameterSet("SPS"))?;
+        let sps = self
+            .of_kind(33)
+            .next()
+            .and_then(|sps| HevcSps::parse(sps))
+            .ok_or(Fmp4Error::ParameterSet("SPS"))?;
         let arrays = [32u8, 33, 34].map(|nal_unit_type| mp4_atom::HvcCArray {
             completeness: true,
             nal_unit_type,
@@ -190,10 +208,22 @@ impl HevcSps {
                 bits.ue()?;
             }
         }
-        let mut depth = || bits.ue().and_then(|minus8| u8::try_from(minus8).ok()).filter(|minus8| *minus8 <= 7);
+        let mut depth = || {
+            bits.ue()
+                .and_then(|minus8| u8::try_from(minus8).ok())
+                .filter(|minus8| *minus8 <= 7)
+        };
         let (luma_minus8, chroma_minus8) = (depth()?, depth()?);
         let temporal_layers = u8::try_from(sub_layers).ok()? + 1;
-        Some(Self { id, profile, temporal_layers, temporal_nested, chroma_format, luma_minus8, chroma_minus8 })
+        Some(Self {
+            id,
+            profile,
+            temporal_layers,
+            temporal_nested,
+            chroma_format,
+            luma_minus8,
+            chroma_minus8,
+        })
     }
 }
 
@@ -207,7 +237,12 @@ struct Bits<'a> {
 
 impl<'a> Bits<'a> {
     fn new(data: &'a [u8]) -> Self {
-        Self { data, byte: 0, bit: 0, zeros: 0 }
+        Self {
+            data,
+            byte: 0,
+            bit: 0,
+            zeros: 0,
+        }
     }
 
     fn read(&mut self, count: u32) -> Option<u32> {

@@ -25,7 +25,9 @@ pub struct BoxHeader {
 /// # Errors
 /// A length smaller than the header, "until the end of the file", or above [`MAX_FRAGMENT`].
 pub fn box_header(data: &[u8]) -> Result<Option<BoxHeader>, Fmp4Error> {
-    let Some((head, rest)) = data.split_first_chunk::<8>() else { return Ok(None) };
+    let Some((head, rest)) = data.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
     let [a, b, c, d, kind @ ..] = *head;
     let (header, length) = match u32::from_be_bytes([a, b, c, d]) {
         1 => match rest.first_chunk::<8>() {
@@ -104,7 +106,10 @@ pub fn layout(segment: &[u8]) -> Result<Layout, Fmp4Error> {
                 continue;
             }
             (b"mdat", Some((start, decode_time))) => {
-                fragments.push(FragmentRef { range: start..range.end, decode_time });
+                fragments.push(FragmentRef {
+                    range: start..range.end,
+                    decode_time,
+                });
             }
             (b"free" | b"skip", None) => {}
             _ => return Err(Fmp4Error::Misplaced(String::from_utf8_lossy(&header.kind).into_owned())),
@@ -112,7 +117,11 @@ pub fn layout(segment: &[u8]) -> Result<Layout, Fmp4Error> {
         complete = range.end;
     }
     let init = 0..init_end.ok_or(Fmp4Error::Missing("moov"))?;
-    Ok(Layout { init, fragments, complete })
+    Ok(Layout {
+        init,
+        fragments,
+        complete,
+    })
 }
 
 /// Follows a path of nested boxes and returns the last one's range.
@@ -152,7 +161,9 @@ fn decode_time_field(fragment: &[u8]) -> Result<Range<usize>, Fmp4Error> {
 /// No well-formed `moof/traf/tfdt` at the start.
 pub fn decode_time(fragment: &[u8]) -> Result<u64, Fmp4Error> {
     let field = decode_time_field(fragment)?;
-    Ok(fragment[field].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    Ok(fragment[field]
+        .iter()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 /// Overwrites the decode time in place, for players and exports that want their time line to begin at zero.
@@ -195,20 +206,29 @@ pub fn samples(fragment: &[u8]) -> Result<Vec<SampleInfo>, Fmp4Error> {
     let ([traf], mdat) = (&moof.traf[..], descend(fragment, &[b"mdat"])?) else {
         return Err(Fmp4Error::Malformed("not exactly one track fragment".into()));
     };
-    let [trun] = &traf.trun[..] else { return Err(Fmp4Error::Malformed("not exactly one run".into())) };
+    let [trun] = &traf.trun[..] else {
+        return Err(Fmp4Error::Malformed("not exactly one run".into()));
+    };
     if trun.samples.len() > MAX_FRAGMENT_SAMPLES {
         return Err(Fmp4Error::TooLarge("number of samples"));
     }
     let malformed = || Fmp4Error::Malformed("sample times or sizes".into());
     let mut at = usize::try_from(trun.data_offset.unwrap_or(-1)).map_err(|_| malformed())?;
-    let mut decode_time = traf.tfdt.as_ref().ok_or(Fmp4Error::Missing("tfdt"))?.base_media_decode_time;
+    let mut decode_time = traf
+        .tfdt
+        .as_ref()
+        .ok_or(Fmp4Error::Missing("tfdt"))?
+        .base_media_decode_time;
     let mut found = Vec::with_capacity(trun.samples.len());
     // A run that gives flags for its first sample only leaves the others to the default, which is "not sync".
     for entry in &trun.samples {
         let size = entry.size.or(traf.tfhd.default_sample_size).ok_or_else(malformed)?;
         let duration = entry.duration.or(traf.tfhd.default_sample_duration).unwrap_or(0);
         let flags = entry.flags.or(traf.tfhd.default_sample_flags).unwrap_or(0x0001_0000);
-        let end = at.checked_add(size as usize).filter(|end| *end <= mdat.end).ok_or_else(malformed)?;
+        let end = at
+            .checked_add(size as usize)
+            .filter(|end| *end <= mdat.end)
+            .ok_or_else(malformed)?;
         if at < mdat.start {
             return Err(malformed());
         }
@@ -217,7 +237,13 @@ pub fn samples(fragment: &[u8]) -> Result<Vec<SampleInfo>, Fmp4Error> {
             .and_then(|time| time.checked_add(entry.cts.unwrap_or(0)))
             .ok_or_else(malformed)?;
         let sync = flags & 0x0001_0000 == 0;
-        found.push(SampleInfo { range: at..end, decode_time, presentation_time, duration, sync });
+        found.push(SampleInfo {
+            range: at..end,
+            decode_time,
+            presentation_time,
+            duration,
+            sync,
+        });
         decode_time = decode_time.checked_add(duration.into()).ok_or_else(malformed)?;
         at = end;
     }
@@ -256,7 +282,12 @@ mod tests {
     }
 
     fn fragment(sequence: u32, decode_time: u64) -> Vec<u8> {
-        let sample = |size, composition_offset, sync| Sample { size, duration: 3600, composition_offset, sync };
+        let sample = |size, composition_offset, sync| Sample {
+            size,
+            duration: 3600,
+            composition_offset,
+            sync,
+        };
         let mut out = fragment_head(
             sequence,
             decode_time,
@@ -269,7 +300,13 @@ mod tests {
 
     fn segment() -> Vec<u8> {
         let init = init_section(&parameters()).expect("an init section");
-        [init, fragment(1, 900_000), free_box(40).expect("free"), fragment(2, 910_800)].concat()
+        [
+            init,
+            fragment(1, 900_000),
+            free_box(40).expect("free"),
+            fragment(2, 910_800),
+        ]
+        .concat()
     }
 
     #[test]
@@ -278,15 +315,24 @@ mod tests {
         let layout = layout(&segment).expect("a layout");
         assert_eq!(layout.complete, segment.len());
         assert_eq!(video_parameters(&segment[layout.init]), Ok(parameters()));
-        assert_eq!(layout.fragments.iter().map(|f| f.decode_time).collect::<Vec<_>>(), [900_000, 910_800]);
+        assert_eq!(
+            layout.fragments.iter().map(|f| f.decode_time).collect::<Vec<_>>(),
+            [900_000, 910_800]
+        );
         let first = &segment[layout.fragments[0].range.clone()];
         let samples = samples(first).expect("samples");
-        let seen: Vec<_> = samples.iter().map(|s| (&first[s.range.clone()], s.presentation_time, s.sync)).collect();
-        assert_eq!(seen, [
-            (&[1u8, 2, 3][..], 900_000, true),
-            (&[4, 5][..], 910_800, false),
-            (&[6][..], 903_600, false),
-        ]);
+        let seen: Vec<_> = samples
+            .iter()
+            .map(|s| (&first[s.range.clone()], s.presentation_time, s.sync))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (&[1u8, 2, 3][..], 900_000, true),
+                (&[4, 5][..], 910_800, false),
+                (&[6][..], 903_600, false),
+            ]
+        );
     }
 
     #[test]
@@ -313,9 +359,18 @@ mod tests {
         check(&[], Fmp4Error::Missing("moov"));
         check(&fragment(1, 0), Fmp4Error::Misplaced("moof".into()));
         check(&[&init[..], &init].concat(), Fmp4Error::Misplaced("ftyp".into()));
-        check(&[&init[..], &[0, 0, 0, 8], b"mdat"].concat(), Fmp4Error::Misplaced("mdat".into()));
-        assert_eq!(box_header(&[0, 0, 0, 0, b'm', b'd', b'a', b't']), Err(Fmp4Error::BoxLength { at: 0 }));
-        assert_eq!(box_header(&[0, 0, 0, 7, b'm', b'd', b'a', b't']), Err(Fmp4Error::BoxLength { at: 0 }));
+        check(
+            &[&init[..], &[0, 0, 0, 8], b"mdat"].concat(),
+            Fmp4Error::Misplaced("mdat".into()),
+        );
+        assert_eq!(
+            box_header(&[0, 0, 0, 0, b'm', b'd', b'a', b't']),
+            Err(Fmp4Error::BoxLength { at: 0 })
+        );
+        assert_eq!(
+            box_header(&[0, 0, 0, 7, b'm', b'd', b'a', b't']),
+            Err(Fmp4Error::BoxLength { at: 0 })
+        );
         assert_eq!(box_header(&[0, 0, 0, 8, b'm', b'd', b'a']), Ok(None));
         assert_eq!(box_header(&[0, 0, 0, 1, b'm', b'd', b'a', b't', 0]), Ok(None));
     }

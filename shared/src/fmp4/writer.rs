@@ -63,12 +63,21 @@ pub fn init_section(parameters: &VideoParameters) -> Result<Vec<u8>, Fmp4Error> 
                 ..Default::default()
             },
             mdia: mp4_atom::Mdia {
-                mdhd: mp4_atom::Mdhd { timescale: TIMESCALE, language: "und".into(), ..Default::default() },
-                hdlr: mp4_atom::Hdlr { handler: FourCC::new(b"vide"), name: "video".into() },
+                mdhd: mp4_atom::Mdhd {
+                    timescale: TIMESCALE,
+                    language: "und".into(),
+                    ..Default::default()
+                },
+                hdlr: mp4_atom::Hdlr {
+                    handler: FourCC::new(b"vide"),
+                    name: "video".into(),
+                },
                 minf: mp4_atom::Minf {
                     vmhd: Some(mp4_atom::Vmhd::default()),
                     dinf: mp4_atom::Dinf {
-                        dref: mp4_atom::Dref { entries: vec![mp4_atom::DrefEntry::Url(mp4_atom::Url::default())] },
+                        dref: mp4_atom::Dref {
+                            entries: vec![mp4_atom::DrefEntry::Url(mp4_atom::Url::default())],
+                        },
                     },
                     stbl: mp4_atom::Stbl {
                         stsd: mp4_atom::Stsd { codecs: vec![codec] },
@@ -100,7 +109,9 @@ pub fn fragment_head(sequence: u32, decode_time: u64, samples: &[Sample]) -> Res
         return Err(Fmp4Error::TooLarge("number of samples"));
     }
     let bytes: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
-    let mdat = u32::try_from(bytes + 8).ok().filter(|mdat| (*mdat as usize) < MAX_FRAGMENT);
+    let mdat = u32::try_from(bytes + 8)
+        .ok()
+        .filter(|mdat| (*mdat as usize) < MAX_FRAGMENT);
     let mdat = mdat.ok_or(Fmp4Error::TooLarge("fragment"))?;
 
     let uniform = samples.iter().all(|sample| sample.duration == samples[0].duration);
@@ -118,7 +129,9 @@ pub fn fragment_head(sequence: u32, decode_time: u64, samples: &[Sample]) -> Res
         })
         .collect();
     let mut moof = mp4_atom::Moof {
-        mfhd: mp4_atom::Mfhd { sequence_number: sequence },
+        mfhd: mp4_atom::Mfhd {
+            sequence_number: sequence,
+        },
         traf: vec![mp4_atom::Traf {
             tfhd: mp4_atom::Tfhd {
                 track_id: TRACK,
@@ -126,8 +139,13 @@ pub fn fragment_head(sequence: u32, decode_time: u64, samples: &[Sample]) -> Res
                 default_base_is_moof: true,
                 ..Default::default()
             },
-            tfdt: Some(mp4_atom::Tfdt { base_media_decode_time: decode_time }),
-            trun: vec![mp4_atom::Trun { data_offset: Some(0), samples: entries.into() }],
+            tfdt: Some(mp4_atom::Tfdt {
+                base_media_decode_time: decode_time,
+            }),
+            trun: vec![mp4_atom::Trun {
+                data_offset: Some(0),
+                samples: entries.into(),
+            }],
             ..Default::default()
         }],
     };
@@ -157,7 +175,12 @@ mod tests {
     use super::*;
 
     fn sample(size: u32) -> Sample {
-        Sample { size, duration: 3600, composition_offset: 0, sync: false }
+        Sample {
+            size,
+            duration: 3600,
+            composition_offset: 0,
+            sync: false,
+        }
     }
 
     #[test]
@@ -166,9 +189,18 @@ mod tests {
         let full = vec![sample(1); MAX_FRAGMENT_SAMPLES];
         assert!(fragment_head(1, 0, &full).is_ok());
         let over = vec![sample(1); MAX_FRAGMENT_SAMPLES + 1];
-        assert_eq!(fragment_head(1, 0, &over), Err(Fmp4Error::TooLarge("number of samples")));
-        assert_eq!(fragment_head(1, 0, &[sample(u32::MAX)]), Err(Fmp4Error::TooLarge("fragment")));
-        assert_eq!(fragment_head(1, 0, &[sample(u32::MAX), sample(u32::MAX)]), Err(Fmp4Error::TooLarge("fragment")));
+        assert_eq!(
+            fragment_head(1, 0, &over),
+            Err(Fmp4Error::TooLarge("number of samples"))
+        );
+        assert_eq!(
+            fragment_head(1, 0, &[sample(u32::MAX)]),
+            Err(Fmp4Error::TooLarge("fragment"))
+        );
+        assert_eq!(
+            fragment_head(1, 0, &[sample(u32::MAX), sample(u32::MAX)]),
+            Err(Fmp4Error::TooLarge("fragment"))
+        );
     }
 
     #[test]
