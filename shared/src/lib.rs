@@ -1,2 +1,3 @@
 //! Formats and rules.
 pub mod fmp4;
+pub mod tlog;
