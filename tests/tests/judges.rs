@@ -1,9 +1,10 @@
 //! The judges judged: before they say anything about Custody, they must be right about a plain FFmpeg recording.
 
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use custody_tests::browser::Browser;
 use custody_tests::camera::{Cameras, LOGIN, Mount};
 use custody_tests::footage::{Codec, Footage};
 use custody_tests::frames::{self, Frames};
@@ -81,4 +82,43 @@ async fn a_plain_recorder_is_caught_writing_video() -> Result<()> {
         "frames are known without their boxes"
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_tells_a_scene_from_an_empty_player() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let film = folder.path().join("film.mp4");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-v", "error", "-y", "-i"])
+        .arg(Footage::small(Codec::H264).make()?)
+        .args(["-c", "copy"]);
+    run(ffmpeg.arg(&film))?;
+    let page = folder.path().join("page.html");
+    std::fs::write(
+        &page,
+        "<video id=film src=film.mp4 autoplay muted></video><video id=none width=640 height=360></video>",
+    )?;
+
+    let browser = Browser::start(folder.path()).await?;
+    browser.open(&format!("file://{}", page.display())).await?;
+    browser
+        .until(
+            "the film plays",
+            "return document.getElementById('film').currentTime > 1",
+            Duration::from_secs(30),
+        )
+        .await?;
+    browser
+        .picture("#film", &folder.path().join("film.png"))
+        .await?
+        .expect_a_scene()?;
+    assert!(
+        browser
+            .picture("#none", &folder.path().join("none.png"))
+            .await?
+            .expect_a_scene()
+            .is_err()
+    );
+    browser.close().await
 }
