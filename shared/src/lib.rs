@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-//! Formats and rules.
-pub mod fmp4;
-pub mod tlog;
-=======
 //! Formats and rules that the agent and the server share.
 //!
 //! In scope: what is written to disk or sent over a wire, how it is sealed, signed and checked,
@@ -13,18 +8,19 @@ pub mod tlog;
 //! In the order of the flow:
 //! - [`id`], [`hash`], [`time`], [`words`]: names, digests, instants, closed lists
 //! - [`cbor`], [`cose`], [`hpke`]: deterministic encoding, signatures, sealing to a public key
-//! - `fmp4`: fragmented MP4, written and walked
+//! - [`fmp4`]: fragmented MP4, written and walked
 //! - [`segment`]: one sealed file of about ten seconds of video
 //! - [`statement`]: what a camera says, signed and chained
 //! - [`batch`], [`message`], [`topic`], [`keys`]: how statements, receipts, orders and public keys travel
 //! - [`join`]: how an agent gets its identity
 //! - [`grant`]: what a decision allows
-//! - `tlog`: the record's Merkle tree
+//! - [`tlog`]: the record's Merkle tree
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod cbor;
 pub mod cose;
+pub mod fmp4;
 pub mod grant;
 pub mod hash;
 pub mod hpke;
@@ -35,6 +31,6 @@ pub mod message;
 pub mod segment;
 pub mod statement;
 pub mod time;
+pub mod tlog;
 pub mod topic;
 pub mod words;
->>>>>>> 518eacf (shared: the formats' types, sealing, signing and limits, so that agent and server speak one language)
