@@ -76,7 +76,10 @@ impl StatementBatch {
         let mut padded = vec![0; bucket - OVERHEAD];
         let needed = content.len() + 4;
         if needed > padded.len() || self.statements.len() > MAX_STATEMENTS {
-            return Err(BatchError::TooLarge { needed: needed + OVERHEAD, bucket });
+            return Err(BatchError::TooLarge {
+                needed: needed + OVERHEAD,
+                bucket,
+            });
         }
         padded[..4].copy_from_slice(&(content.len() as u32).to_be_bytes());
         padded[4..needed].copy_from_slice(&content);
@@ -98,7 +101,9 @@ impl StatementBatch {
         let (enc, sealed) = rest.split_first_chunk::<ENC_LEN>().ok_or(BatchError::Magic)?;
         let padded = hpke::open(with, enc, INFO, camera.as_bytes(), sealed)?;
         let (len, rest) = padded.split_first_chunk::<4>().ok_or(CborError::Truncated)?;
-        let (content, padding) = rest.split_at_checked(u32::from_be_bytes(*len) as usize).ok_or(CborError::Limit)?;
+        let (content, padding) = rest
+            .split_at_checked(u32::from_be_bytes(*len) as usize)
+            .ok_or(CborError::Limit)?;
         if padding.iter().any(|b| *b != 0) {
             return Err(CborError::Trailing.into());
         }
@@ -107,7 +112,13 @@ impl StatementBatch {
 
     fn encode(&self) -> Vec<u8> {
         let mut e = Encoder::new();
-        e.map(3).key(0).value(&self.camera).key(1).uint(self.first_index).key(2).array(self.statements.len());
+        e.map(3)
+            .key(0)
+            .value(&self.camera)
+            .key(1)
+            .uint(self.first_index)
+            .key(2)
+            .array(self.statements.len());
         for statement in &self.statements {
             e.bytes(statement);
         }
@@ -126,7 +137,11 @@ impl StatementBatch {
             statements.push(d.bytes(MAX_SIGNED_LEN)?.to_vec());
         }
         d.finish()?;
-        Ok(Self { camera, first_index, statements })
+        Ok(Self {
+            camera,
+            first_index,
+            statements,
+        })
     }
 }
 
@@ -136,7 +151,11 @@ mod tests {
 
     fn batch(lens: &[usize]) -> StatementBatch {
         let statements = lens.iter().map(|len| vec![7; *len]).collect();
-        StatementBatch { camera: CameraId::from_bytes([1; 16]), first_index: 40, statements }
+        StatementBatch {
+            camera: CameraId::from_bytes([1; 16]),
+            first_index: 40,
+            statements,
+        }
     }
 
     #[test]
@@ -162,7 +181,10 @@ mod tests {
         }
         assert!(StatementBatch::room_for(BUCKETS[0], 0, 0, MAX_SIGNED_LEN).is_some());
         assert!(StatementBatch::room_for(BUCKETS[3], 0, 0, MAX_SIGNED_LEN + 1).is_none());
-        assert!(matches!(batch(&[4000, 4000]).seal(&public, 8192), Err(BatchError::TooLarge { .. })));
+        assert!(matches!(
+            batch(&[4000, 4000]).seal(&public, 8192),
+            Err(BatchError::TooLarge { .. })
+        ));
         assert_eq!(batch(&[]).seal(&public, 8193), Err(BatchError::Length(8193)));
     }
 
@@ -173,13 +195,25 @@ mod tests {
         let good = batch(&[100]);
         let sealed = good.seal(&public, 8192).unwrap();
         let open = |secret, bytes: &[u8]| StatementBatch::open(secret, good.camera, bytes);
-        assert_eq!(open(&other, &sealed), Err(BatchError::Seal(HpkeError::Open)), "another key");
+        assert_eq!(
+            open(&other, &sealed),
+            Err(BatchError::Seal(HpkeError::Open)),
+            "another key"
+        );
         assert_eq!(open(&secret, &sealed[..8191]), Err(BatchError::Length(8191)), "cut");
         assert_eq!(open(&secret, &[0; 8192]), Err(BatchError::Magic), "zeros");
         let another = CameraId::from_bytes([2; 16]);
-        assert_eq!(StatementBatch::open(&secret, another, &sealed), Err(BatchError::Seal(HpkeError::Open)), "another camera's topic");
+        assert_eq!(
+            StatementBatch::open(&secret, another, &sealed),
+            Err(BatchError::Seal(HpkeError::Open)),
+            "another camera's topic"
+        );
         let mut flipped = sealed.clone();
         flipped[8000] ^= 4;
-        assert_eq!(open(&secret, &flipped), Err(BatchError::Seal(HpkeError::Open)), "flipped padding");
+        assert_eq!(
+            open(&secret, &flipped),
+            Err(BatchError::Seal(HpkeError::Open)),
+            "flipped padding"
+        );
     }
 }

@@ -225,7 +225,10 @@ impl<'a> Decoder<'a> {
             27 => (8, 0x1_0000_0000),
             _ => return Err(CborError::NotDeterministic),
         };
-        let value = self.take(len)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let value = self
+            .take(len)?
+            .iter()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte));
         if value < least {
             return Err(CborError::NotDeterministic);
         }
@@ -394,7 +397,11 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// If bytes are left.
     pub fn finish(self) -> Result<(), CborError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(CborError::Trailing) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(CborError::Trailing)
+        }
     }
 }
 
@@ -440,8 +447,14 @@ mod tests {
             let bytes = hex::decode(hex).unwrap();
             assert_eq!(Decoder::new(&bytes).uint(), Err(CborError::NotDeterministic), "{flaw}");
         }
-        assert_eq!(Decoder::new(&hex::decode("c11a514b67b0").unwrap()).uint(), Err(CborError::Expected("unsigned integer")));
-        assert_eq!(Decoder::new(&hex::decode("f93c00").unwrap()).bool(), Err(CborError::Expected("true or false")));
+        assert_eq!(
+            Decoder::new(&hex::decode("c11a514b67b0").unwrap()).uint(),
+            Err(CborError::Expected("unsigned integer"))
+        );
+        assert_eq!(
+            Decoder::new(&hex::decode("f93c00").unwrap()).bool(),
+            Err(CborError::Expected("true or false"))
+        );
     }
 
     #[test]

@@ -91,7 +91,9 @@ impl VerifyingKey {
     /// If it is not this key's over exactly these bytes.
     pub fn verify_bytes(&self, bytes: &[u8], signature: &[u8; 64]) -> Result<(), CoseError> {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
-        self.0.verify_strict(bytes, &signature).map_err(|_| CoseError::Signature)
+        self.0
+            .verify_strict(bytes, &signature)
+            .map_err(|_| CoseError::Signature)
     }
 }
 
@@ -144,7 +146,9 @@ fn unsigned(payload: Vec<u8>) -> CoseSign1Builder {
 
 /// Signs `payload` as a message of the kind `domain`.
 pub fn sign1(key: &SigningKey, domain: &str, payload: Vec<u8>) -> Vec<u8> {
-    let signed = unsigned(payload).create_signature(domain.as_bytes(), |tbs| key.sign_bytes(tbs).to_vec()).build();
+    let signed = unsigned(payload)
+        .create_signature(domain.as_bytes(), |tbs| key.sign_bytes(tbs).to_vec())
+        .build();
     signed.to_vec().expect("a list of byte strings has an encoding")
 }
 
@@ -166,7 +170,11 @@ impl Unverified {
         self.0.tbs_data(domain.as_bytes())
     }
     pub(crate) fn signature(&self) -> &[u8; 64] {
-        self.0.signature.as_slice().try_into().expect("parse checked the length")
+        self.0
+            .signature
+            .as_slice()
+            .try_into()
+            .expect("parse checked the length")
     }
     pub(crate) fn into_payload(self) -> Vec<u8> {
         self.0.payload.expect("parse checked that there is one")
@@ -181,7 +189,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Unverified, CoseError> {
 
 /// Payload and signature, where every other byte is the one that [`sign1`] writes.
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8; 64]), CborError> {
-    let rest = bytes.strip_prefix(b"\x84\x43\xa1\x01\x27\xa0").ok_or(CborError::Expected("COSE_Sign1"))?;
+    let rest = bytes
+        .strip_prefix(b"\x84\x43\xa1\x01\x27\xa0")
+        .ok_or(CborError::Expected("COSE_Sign1"))?;
     let mut d = Decoder::new(rest);
     let payload = d.bytes(rest.len())?;
     let signature = d.bytes(64)?.try_into().map_err(|_| CborError::Limit)?;
@@ -197,7 +207,10 @@ fn split(bytes: &[u8]) -> Result<(&[u8], &[u8; 64]), CborError> {
 pub(crate) fn verify_batch(key: &VerifyingKey, domain: &str, messages: &[Unverified]) -> Result<(), CoseError> {
     let tbs: Vec<_> = messages.iter().map(|m| m.tbs(domain)).collect();
     let tbs: Vec<_> = tbs.iter().map(Vec::as_slice).collect();
-    let signatures: Vec<_> = messages.iter().map(|m| ed25519_dalek::Signature::from_bytes(m.signature())).collect();
+    let signatures: Vec<_> = messages
+        .iter()
+        .map(|m| ed25519_dalek::Signature::from_bytes(m.signature()))
+        .collect();
     ed25519_dalek::verify_batch(&tbs, &signatures, &vec![key.0; messages.len()]).map_err(|_| CoseError::Signature)
 }
 
@@ -244,7 +257,13 @@ mod tests {
         let mut long_head = bytes[..6].to_vec();
         long_head.extend_from_slice(b"\x58\x05");
         long_head.extend_from_slice(&bytes[7..]);
-        check("payload length in a longer head", &long_head, 1, "d", CoseError::Malformed);
+        check(
+            "payload length in a longer head",
+            &long_head,
+            1,
+            "d",
+            CoseError::Malformed,
+        );
     }
 
     #[test]

@@ -71,8 +71,14 @@ impl Grant {
     pub fn check(&self) -> Result<(), GrantError> {
         let ascending = self.cameras.is_sorted_by(|a, b| a < b);
         let fields = [
-            ("purpose", self.purpose.len() <= MAX_PURPOSE_LEN && !self.purpose.chars().any(|c| c.is_control() && c != '\n')),
-            ("list of cameras", ascending && (1..=MAX_CAMERAS).contains(&self.cameras.len())),
+            (
+                "purpose",
+                self.purpose.len() <= MAX_PURPOSE_LEN && !self.purpose.chars().any(|c| c.is_control() && c != '\n'),
+            ),
+            (
+                "list of cameras",
+                ascending && (1..=MAX_CAMERAS).contains(&self.cameras.len()),
+            ),
             ("range", self.range.len_us() <= MAX_RANGE_US),
             ("period", self.not_before < self.not_after),
             ("minutes of play", (1..=MAX_PLAY_MINUTES).contains(&self.play_minutes)),
@@ -96,9 +102,29 @@ impl Grant {
 
 impl Cbor for Grant {
     fn write(&self, e: &mut Encoder) {
-        e.map(11).key(0).uint(VERSION).key(1).value(&self.id).key(2).value(&self.request).key(3).value(&self.form);
-        e.key(4).text(&self.purpose).key(5).list(&self.cameras).key(6).value(&self.range).key(7).value(&self.viewer);
-        e.key(8).value(&self.not_before).key(9).value(&self.not_after).key(10).uint(self.play_minutes.into());
+        e.map(11)
+            .key(0)
+            .uint(VERSION)
+            .key(1)
+            .value(&self.id)
+            .key(2)
+            .value(&self.request)
+            .key(3)
+            .value(&self.form);
+        e.key(4)
+            .text(&self.purpose)
+            .key(5)
+            .list(&self.cameras)
+            .key(6)
+            .value(&self.range)
+            .key(7)
+            .value(&self.viewer);
+        e.key(8)
+            .value(&self.not_before)
+            .key(9)
+            .value(&self.not_after)
+            .key(10)
+            .uint(self.play_minutes.into());
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         d.map(11)?;
@@ -159,7 +185,11 @@ mod tests {
             assert!(Grant::from_cbor(&bad.to_cbor()).is_err(), "{flaw}");
         };
         check("a long purpose", &|g| g.purpose = "x".repeat(513), "purpose");
-        check("a purpose that moves the cursor", &|g| g.purpose = "\u{1b}[2J".into(), "purpose");
+        check(
+            "a purpose that moves the cursor",
+            &|g| g.purpose = "\u{1b}[2J".into(),
+            "purpose",
+        );
         check("no camera", &|g| g.cameras.clear(), "list of cameras");
         check("a camera twice", &|g| g.cameras[1] = g.cameras[0], "list of cameras");
         check("cameras out of order", &|g| g.cameras.reverse(), "list of cameras");

@@ -102,7 +102,10 @@ impl RecipientSecret {
     /// The key pair of a stored seed.
     pub fn from_seed(seed: &[u8; SEED_LEN]) -> Self {
         let expanded = PrivateKey::from_bytes(seed).expect("every 32 bytes are a seed");
-        Self { seed: Zeroizing::new(*seed), expanded: Box::new(expanded) }
+        Self {
+            seed: Zeroizing::new(*seed),
+            expanded: Box::new(expanded),
+        }
     }
 
     /// The seed, to be stored in a keyring.
@@ -150,7 +153,12 @@ impl TryCryptoRng for Drawn {}
 ///
 /// # Errors
 /// If the system's random source fails.
-pub fn seal(to: &RecipientPublic, info: &[u8], aad: &[u8], plaintext: &[u8]) -> Result<(Box<[u8; ENC_LEN]>, Vec<u8>), HpkeError> {
+pub fn seal(
+    to: &RecipientPublic,
+    info: &[u8],
+    aad: &[u8],
+    plaintext: &[u8],
+) -> Result<(Box<[u8; ENC_LEN]>, Vec<u8>), HpkeError> {
     let mut randomness = Zeroizing::new([0; SEAL_RANDOMNESS]);
     getrandom::fill(&mut randomness[..]).map_err(|_| HpkeError::Random)?;
     seal_with_randomness(to, info, aad, plaintext, &randomness)
@@ -171,7 +179,8 @@ pub fn seal_with_randomness(
     let public = PublicKey::from_bytes(to.as_bytes()).map_err(|_| HpkeError::PublicKey)?;
     let mut drawn = Drawn(Zeroizing::new(*randomness), 0);
     let (encapsulated, mut context) =
-        ::hpke::setup_sender_with_rng::<Aead, Kdf, Kem>(&OpModeS::Base, &public, info, &mut drawn).map_err(|_| HpkeError::PublicKey)?;
+        ::hpke::setup_sender_with_rng::<Aead, Kdf, Kem>(&OpModeS::Base, &public, info, &mut drawn)
+            .map_err(|_| HpkeError::PublicKey)?;
     let ciphertext = context.seal(plaintext, aad).map_err(|_| HpkeError::PublicKey)?;
     let mut enc = Box::new([0; ENC_LEN]);
     encapsulated.write_exact(&mut enc[..]);
@@ -190,9 +199,12 @@ pub fn open(
     ciphertext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, HpkeError> {
     let encapsulated = Encapsulated::from_bytes(enc).map_err(|_| HpkeError::Open)?;
-    let mut context =
-        ::hpke::setup_receiver::<Aead, Kdf, Kem>(&OpModeR::Base, &with.expanded, &encapsulated, info).map_err(|_| HpkeError::Open)?;
-    context.open(ciphertext, aad).map(Zeroizing::new).map_err(|_| HpkeError::Open)
+    let mut context = ::hpke::setup_receiver::<Aead, Kdf, Kem>(&OpModeR::Base, &with.expanded, &encapsulated, info)
+        .map_err(|_| HpkeError::Open)?;
+    context
+        .open(ciphertext, aad)
+        .map(Zeroizing::new)
+        .map_err(|_| HpkeError::Open)
 }
 
 #[cfg(test)]
@@ -204,7 +216,10 @@ mod tests {
         let (secret, public) = RecipientSecret::generate().unwrap();
         let (other, _) = RecipientSecret::generate().unwrap();
         let (enc, ct) = seal(&public, b"info", b"aad", b"attack at dawn").unwrap();
-        assert_eq!(&open(&secret, &enc, b"info", b"aad", &ct).unwrap()[..], b"attack at dawn");
+        assert_eq!(
+            &open(&secret, &enc, b"info", b"aad", &ct).unwrap()[..],
+            b"attack at dawn"
+        );
         let mut flipped_ct = ct.clone();
         flipped_ct[3] ^= 1;
         let mut flipped_enc = enc.clone();
@@ -213,8 +228,14 @@ mod tests {
             ("another key", open(&other, &enc, b"info", b"aad", &ct)),
             ("another info", open(&secret, &enc, b"infO", b"aad", &ct)),
             ("another aad", open(&secret, &enc, b"info", b"", &ct)),
-            ("a flipped bit of the ciphertext", open(&secret, &enc, b"info", b"aad", &flipped_ct)),
-            ("a flipped bit of the encapsulated key", open(&secret, &flipped_enc, b"info", b"aad", &ct)),
+            (
+                "a flipped bit of the ciphertext",
+                open(&secret, &enc, b"info", b"aad", &flipped_ct),
+            ),
+            (
+                "a flipped bit of the encapsulated key",
+                open(&secret, &flipped_enc, b"info", b"aad", &ct),
+            ),
             ("a cut ciphertext", open(&secret, &enc, b"info", b"aad", &ct[..10])),
         ] {
             assert!(matches!(result, Err(HpkeError::Open)), "{flaw}");
@@ -233,8 +254,14 @@ mod tests {
     #[test]
     fn what_is_no_public_key_is_refused() {
         let (_, public) = RecipientSecret::generate().unwrap();
-        assert!(RecipientPublic::from_bytes(&public.as_bytes()[1..]).is_err(), "too short");
+        assert!(
+            RecipientPublic::from_bytes(&public.as_bytes()[1..]).is_err(),
+            "too short"
+        );
         // Twelve-bit coefficients of 4095 are not reduced modulo 3329.
-        assert!(RecipientPublic::from_bytes(&[0xff; PUBLIC_LEN]).is_err(), "coefficients out of range");
+        assert!(
+            RecipientPublic::from_bytes(&[0xff; PUBLIC_LEN]).is_err(),
+            "coefficients out of range"
+        );
     }
 }

@@ -40,7 +40,10 @@ impl JoinToken {
     /// # Errors
     /// If the system's random source fails.
     pub fn generate() -> Result<Self, getrandom::Error> {
-        let mut token = Self { id: [0; TOKEN_ID_LEN], secret: Zeroizing::new([0; TOKEN_SECRET_LEN]) };
+        let mut token = Self {
+            id: [0; TOKEN_ID_LEN],
+            secret: Zeroizing::new([0; TOKEN_SECRET_LEN]),
+        };
         getrandom::fill(&mut token.id)?;
         getrandom::fill(&mut token.secret[..])?;
         Ok(token)
@@ -71,7 +74,10 @@ impl FromStr for JoinToken {
     type Err = TokenError;
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let (id, secret) = text.trim().split_once('.').ok_or(TokenError)?;
-        let mut token = Self { id: [0; TOKEN_ID_LEN], secret: Zeroizing::new([0; TOKEN_SECRET_LEN]) };
+        let mut token = Self {
+            id: [0; TOKEN_ID_LEN],
+            secret: Zeroizing::new([0; TOKEN_SECRET_LEN]),
+        };
         hex::decode_to_slice(id, &mut token.id).map_err(|_| TokenError)?;
         hex::decode_to_slice(secret, &mut token.secret[..]).map_err(|_| TokenError)?;
         Ok(token)
@@ -109,7 +115,10 @@ pub struct JoinRequest {
 
 impl fmt::Debug for JoinRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinRequest").field("slot", &self.slot).field("statement_public", &self.statement_public).finish_non_exhaustive()
+        f.debug_struct("JoinRequest")
+            .field("slot", &self.slot)
+            .field("statement_public", &self.statement_public)
+            .finish_non_exhaustive()
     }
 }
 
@@ -174,7 +183,9 @@ mod bytes_base64 {
     }
     pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(d)?;
-        base64::engine::general_purpose::STANDARD.decode(text).map_err(serde::de::Error::custom)
+        base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -203,7 +214,14 @@ mod tests {
         assert_eq!((again.id(), again.hash()), (token.id(), token.hash()));
         assert!(text.starts_with(&token.id()));
         assert_ne!(JoinToken::generate().unwrap().hash(), token.hash());
-        for bad in ["", ".", "00.11", &text[1..], &format!("{}0", &text[..]), &text.replace('.', ":")] {
+        for bad in [
+            "",
+            ".",
+            "00.11",
+            &text[1..],
+            &format!("{}0", &text[..]),
+            &text.replace('.', ":"),
+        ] {
             assert!(bad.parse::<JoinToken>().is_err(), "{bad:?}");
         }
     }
@@ -216,7 +234,10 @@ mod tests {
             camera_name: "대기실 동쪽".into(),
             certificate_pem: "c".into(),
             ca_pem: "a".into(),
-            mqtt: MqttEndpoint { host: "custody.local".into(), port: 8883 },
+            mqtt: MqttEndpoint {
+                host: "custody.local".into(),
+                port: 8883,
+            },
             agents_url: "https://custody.local:8443".into(),
             server_transport_public: RecipientSecret::from_seed(&[3; 32]).public(),
             server_command_public: SigningKey::from_seed(&[4; 32]).public(),
@@ -225,7 +246,10 @@ mod tests {
         let json = serde_json::to_string(&response).unwrap();
         assert_eq!(serde_json::from_str::<JoinResponse>(&json).unwrap(), response);
         let unknown = json.replacen('{', "{\"root\":true,", 1);
-        assert!(serde_json::from_str::<JoinResponse>(&unknown).is_err(), "an unknown field");
+        assert!(
+            serde_json::from_str::<JoinResponse>(&unknown).is_err(),
+            "an unknown field"
+        );
     }
 
     #[test]

@@ -43,8 +43,21 @@ impl KeyDescriptor {
 
 impl Cbor for KeyDescriptor {
     fn write(&self, e: &mut Encoder) {
-        e.map(7).key(0).value(&self.key_id).key(1).value(&self.camera).key(2).value(&self.valid_from);
-        e.key(3).value(&self.valid_until).key(4).value(&self.destroy_at).key(5).bool(self.reserve).key(6).value(&self.public);
+        e.map(7)
+            .key(0)
+            .value(&self.key_id)
+            .key(1)
+            .value(&self.camera)
+            .key(2)
+            .value(&self.valid_from);
+        e.key(3)
+            .value(&self.valid_until)
+            .key(4)
+            .value(&self.destroy_at)
+            .key(5)
+            .bool(self.reserve)
+            .key(6)
+            .value(&self.public);
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         d.map(7)?;
@@ -57,7 +70,11 @@ impl Cbor for KeyDescriptor {
             reserve: d.key(5)?.bool()?,
             public: d.key(6)?.value()?,
         };
-        if descriptor.is_consistent() { Ok(descriptor) } else { Err(CborError::Value("key descriptor")) }
+        if descriptor.is_consistent() {
+            Ok(descriptor)
+        } else {
+            Err(CborError::Value("key descriptor"))
+        }
     }
 }
 
@@ -89,8 +106,20 @@ mod tests {
 
     #[test]
     fn day_key_first_then_reserve_then_none() {
-        let keys = [key(1, 0, 1000, 5000, true), key(2, 0, 100, 300, false), key(3, 100, 200, 400, false)];
-        for (t, expected) in [(0, Some(2)), (99, Some(2)), (100, Some(3)), (199, Some(3)), (200, Some(1)), (999, Some(1)), (1000, None)] {
+        let keys = [
+            key(1, 0, 1000, 5000, true),
+            key(2, 0, 100, 300, false),
+            key(3, 100, 200, 400, false),
+        ];
+        for (t, expected) in [
+            (0, Some(2)),
+            (99, Some(2)),
+            (100, Some(3)),
+            (199, Some(3)),
+            (200, Some(1)),
+            (999, Some(1)),
+            (1000, None),
+        ] {
             let chosen = choose(&keys, UtcMicros::new(t)).map(|k| k.key_id.as_bytes()[0]);
             assert_eq!(chosen, expected, "at {t}");
         }
@@ -106,8 +135,15 @@ mod tests {
     fn inconsistent_descriptors_are_refused() {
         let good = key(1, 0, 100, 300, false);
         assert_eq!(KeyDescriptor::from_cbor(&good.to_cbor()), Ok(good));
-        for (flaw, bad) in [("never valid", key(1, 100, 100, 300, false)), ("dies while valid", key(1, 0, 100, 99, false))] {
-            assert_eq!(KeyDescriptor::from_cbor(&bad.to_cbor()), Err(CborError::Value("key descriptor")), "{flaw}");
+        for (flaw, bad) in [
+            ("never valid", key(1, 100, 100, 300, false)),
+            ("dies while valid", key(1, 0, 100, 99, false)),
+        ] {
+            assert_eq!(
+                KeyDescriptor::from_cbor(&bad.to_cbor()),
+                Err(CborError::Value("key descriptor")),
+                "{flaw}"
+            );
         }
     }
 }

@@ -7,5 +7,7 @@
 mod downlink;
 mod uplink;
 
-pub use downlink::{Acked, Body, Command, CounterGuard, Downlink, KeyAnnouncement, MAX_DOWNLINK_LEN, MAX_FETCH, MessageError, Replayed};
+pub use downlink::{
+    Acked, Body, Command, CounterGuard, Downlink, KeyAnnouncement, MAX_DOWNLINK_LEN, MAX_FETCH, MessageError, Replayed,
+};
 pub use uplink::{Faults, HEALTH_LEN, Health, MAX_STATUS_LEN, Status};

@@ -13,10 +13,13 @@ mod open;
 mod preamble;
 mod seal;
 
-pub use extent::{CHUNK, Extent, ExtentError, MAX_CHUNKS, MAX_FILE_LEN, MAX_PLAIN_LEN, SEALED_CHUNK, TAG_LEN, sealed_len};
+pub use extent::{
+    CHUNK, Extent, ExtentError, MAX_CHUNKS, MAX_FILE_LEN, MAX_PLAIN_LEN, SEALED_CHUNK, TAG_LEN, sealed_len,
+};
 pub use open::{Opener, open_all, open_extent, unseal_key};
 pub use preamble::{
-    COMMITMENT_LEN, HEADER_LEN, Header, MAGIC, PREAMBLE_LEN, Preamble, PreambleError, SALT_LEN, SEALED_KEY_LEN, SUITE, VERSION,
+    COMMITMENT_LEN, HEADER_LEN, Header, MAGIC, PREAMBLE_LEN, Preamble, PreambleError, SALT_LEN, SEALED_KEY_LEN, SUITE,
+    VERSION,
 };
 pub use seal::{Finished, SealRandomness, Sealer};
 

@@ -10,7 +10,8 @@ mod words;
 
 pub use chain::{Chain, ChainError};
 pub use kind::{
-    Boot, ClockStep, CodecParameters, Destroyed, Gap, Kind, MAX_RFC6381_LEN, MAX_SEGMENT_US, MAX_SOFTWARE_LEN, SegmentStatement, Tamper,
+    Boot, ClockStep, CodecParameters, Destroyed, Gap, Kind, MAX_RFC6381_LEN, MAX_SEGMENT_US, MAX_SOFTWARE_LEN,
+    SegmentStatement, Tamper,
 };
 pub use signed::{DOMAIN, MAX_SIGNED_LEN, SignedStatement, Statement, StatementError};
 pub use words::{ClockSource, Codec, DestroyReason, GapCause, TamperKind, Timing};

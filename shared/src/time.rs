@@ -144,7 +144,11 @@ impl Cbor for UtcMicros {
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         let instant = Self(d.int()?);
-        if instant.is_plausible() { Ok(instant) } else { Err(CborError::Value("instant")) }
+        if instant.is_plausible() {
+            Ok(instant)
+        } else {
+            Err(CborError::Value("instant"))
+        }
     }
 }
 
@@ -181,7 +185,11 @@ impl TimeRange {
     /// # Errors
     /// If `end` is not after `start`.
     pub fn new(start: UtcMicros, end: UtcMicros) -> Result<Self, TimeRangeError> {
-        if start < end { Ok(Self { start, end }) } else { Err(TimeRangeError) }
+        if start < end {
+            Ok(Self { start, end })
+        } else {
+            Err(TimeRangeError)
+        }
     }
 
     /// The first instant of the range.
@@ -311,14 +319,22 @@ mod tests {
     #[test]
     fn json_cannot_make_an_empty_range() {
         let good = "{\"start\":\"2026-11-22T00:00:00Z\",\"end\":\"2026-11-22T00:00:10Z\"}";
-        assert_eq!(serde_json::from_str::<TimeRange>(good).unwrap().len_us(), 10 * SECOND_US);
+        assert_eq!(
+            serde_json::from_str::<TimeRange>(good).unwrap().len_us(),
+            10 * SECOND_US
+        );
         let empty = "{\"start\":\"2026-11-22T00:00:00Z\",\"end\":\"2026-11-22T00:00:00Z\"}";
         assert!(serde_json::from_str::<TimeRange>(empty).is_err());
     }
 
     #[test]
     fn formats_carry_1970_to_9999_only() {
-        for (micros, carried) in [(0, true), (-1, false), (UtcMicros::MAX.0, true), (UtcMicros::MAX.0 + 1, false)] {
+        for (micros, carried) in [
+            (0, true),
+            (-1, false),
+            (UtcMicros::MAX.0, true),
+            (UtcMicros::MAX.0 + 1, false),
+        ] {
             let bytes = UtcMicros(micros).to_cbor();
             assert_eq!(UtcMicros::from_cbor(&bytes).is_ok(), carried, "{micros}");
         }

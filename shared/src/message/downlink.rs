@@ -94,17 +94,40 @@ impl<B: Body> Downlink<B> {
         }
         self.body.check(self.camera).map_err(MessageError::Field)?;
         let mut e = Encoder::new();
-        e.map(7).key(0).uint(VERSION).key(1).value(&self.site).key(2).value(&self.camera).key(3).uint(self.counter);
-        e.key(4).value(&self.issued_at).key(5).value(&self.expires_at).key(6).value(&self.body);
+        e.map(7)
+            .key(0)
+            .uint(VERSION)
+            .key(1)
+            .value(&self.site)
+            .key(2)
+            .value(&self.camera)
+            .key(3)
+            .uint(self.counter);
+        e.key(4)
+            .value(&self.issued_at)
+            .key(5)
+            .value(&self.expires_at)
+            .key(6)
+            .value(&self.body);
         let signed = cose::sign1(key, B::DOMAIN, e.finish());
-        if signed.len() <= B::MAX_LEN { Ok(signed) } else { Err(MessageError::TooLong(B::MAX_LEN)) }
+        if signed.len() <= B::MAX_LEN {
+            Ok(signed)
+        } else {
+            Err(MessageError::TooLong(B::MAX_LEN))
+        }
     }
 
     /// Checks everything but the counter: signature, addressee, time.
     ///
     /// # Errors
     /// If the message is not to be obeyed.
-    pub fn open(key: &VerifyingKey, bytes: &[u8], site: SiteId, camera: CameraId, now: UtcMicros) -> Result<Self, MessageError> {
+    pub fn open(
+        key: &VerifyingKey,
+        bytes: &[u8],
+        site: SiteId,
+        camera: CameraId,
+        now: UtcMicros,
+    ) -> Result<Self, MessageError> {
         if bytes.len() > B::MAX_LEN {
             return Err(MessageError::TooLong(B::MAX_LEN));
         }
@@ -220,7 +243,11 @@ impl Body for Acked {
     const MAX_LEN: usize = 128 + 96 + OVERHEAD;
     const TOPIC: Topic = Topic::Acked;
     fn check(&self, _camera: CameraId) -> Result<(), &'static str> {
-        if (self.next_index == 0) == (self.last_hash == Sha256Hash::ZERO) { Ok(()) } else { Err("link") }
+        if (self.next_index == 0) == (self.last_hash == Sha256Hash::ZERO) {
+            Ok(())
+        } else {
+            Err("link")
+        }
     }
 }
 
@@ -230,7 +257,10 @@ impl Cbor for Acked {
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         d.map(2)?;
-        Ok(Self { next_index: d.key(0)?.uint()?, last_hash: d.key(1)?.value()? })
+        Ok(Self {
+            next_index: d.key(0)?.uint()?,
+            last_hash: d.key(1)?.value()?,
+        })
     }
 }
 
@@ -254,7 +284,9 @@ impl Body for Command {
     const TOPIC: Topic = Topic::Command;
     fn check(&self, _camera: CameraId) -> Result<(), &'static str> {
         match self {
-            Self::Fetch { first_seq, last_seq } if last_seq.checked_sub(*first_seq).is_none_or(|more| more >= MAX_FETCH) => {
+            Self::Fetch { first_seq, last_seq }
+                if last_seq.checked_sub(*first_seq).is_none_or(|more| more >= MAX_FETCH) =>
+            {
                 Err("segment numbers")
             }
             _ => Ok(()),
@@ -271,7 +303,10 @@ impl Cbor for Command {
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         match (d.array(3)?, d.uint()?) {
-            (3, 0) => Ok(Self::Fetch { first_seq: d.uint()?, last_seq: d.uint()? }),
+            (3, 0) => Ok(Self::Fetch {
+                first_seq: d.uint()?,
+                last_seq: d.uint()?,
+            }),
             (1, 1) => Ok(Self::Restart),
             // Numbers 2 and on are kept for destroy, mask, place, consent and configuration.
             _ => Err(CborError::Value("command")),
@@ -294,7 +329,11 @@ impl Body for KeyAnnouncement {
     const TOPIC: Topic = Topic::Keys;
     fn check(&self, camera: CameraId) -> Result<(), &'static str> {
         let fine = |k: &KeyDescriptor| k.camera == camera && k.is_consistent();
-        if self.keys.len() <= MAX_KEYS && self.keys.iter().all(fine) { Ok(()) } else { Err("key descriptor") }
+        if self.keys.len() <= MAX_KEYS && self.keys.iter().all(fine) {
+            Ok(())
+        } else {
+            Err("key descriptor")
+        }
     }
 }
 
@@ -304,6 +343,9 @@ impl Cbor for KeyAnnouncement {
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         d.map(2)?;
-        Ok(Self { issue: d.key(0)?.uint()?, keys: d.key(1)?.list(MAX_KEYS)? })
+        Ok(Self {
+            issue: d.key(0)?.uint()?,
+            keys: d.key(1)?.list(MAX_KEYS)?,
+        })
     }
 }

@@ -35,7 +35,13 @@ impl Status {
     /// Signs the status with the key of the camera's statements.
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
         let mut e = Encoder::new();
-        e.map(5).key(0).uint(VERSION).key(1).value(&self.camera).key(2).bool(self.online);
+        e.map(5)
+            .key(0)
+            .uint(VERSION)
+            .key(1)
+            .value(&self.camera)
+            .key(2)
+            .bool(self.online);
         e.key(3).value(&self.boot).key(4).value(&self.since);
         cose::sign1(key, STATUS_DOMAIN, e.finish())
     }
@@ -49,7 +55,11 @@ impl Status {
             return Err(MessageError::TooLong(MAX_STATUS_LEN));
         }
         let status = Self::decode(&cose::verify1(key, STATUS_DOMAIN, bytes)?)?;
-        if status.camera == camera { Ok(status) } else { Err(MessageError::Addressee) }
+        if status.camera == camera {
+            Ok(status)
+        } else {
+            Err(MessageError::Addressee)
+        }
     }
 
     fn decode(payload: &[u8]) -> Result<Self, CborError> {
@@ -58,8 +68,12 @@ impl Status {
         if d.key(0)?.uint()? != VERSION {
             return Err(CborError::Value("version"));
         }
-        let status =
-            Self { camera: d.key(1)?.value()?, online: d.key(2)?.bool()?, boot: d.key(3)?.value()?, since: d.key(4)?.value()? };
+        let status = Self {
+            camera: d.key(1)?.value()?,
+            online: d.key(2)?.bool()?,
+            boot: d.key(3)?.value()?,
+            since: d.key(4)?.value()?,
+        };
         d.finish()?;
         Ok(status)
     }
@@ -145,26 +159,50 @@ impl Health {
     ///
     /// # Errors
     /// If its length is another, it does not open, or the camera did not sign it.
-    pub fn open(with: &RecipientSecret, key: &VerifyingKey, camera: CameraId, bytes: &[u8]) -> Result<Self, MessageError> {
+    pub fn open(
+        with: &RecipientSecret,
+        key: &VerifyingKey,
+        camera: CameraId,
+        bytes: &[u8],
+    ) -> Result<Self, MessageError> {
         if bytes.len() != HEALTH_LEN {
             return Err(MessageError::Field("length"));
         }
         let (enc, sealed) = bytes.split_first_chunk::<ENC_LEN>().ok_or(CborError::Truncated)?;
         let padded = hpke::open(with, enc, HEALTH_INFO, camera.as_bytes(), sealed)?;
         let (len, rest) = padded.split_first_chunk::<2>().ok_or(CborError::Truncated)?;
-        let (signed, padding) = rest.split_at_checked(u16::from_be_bytes(*len).into()).ok_or(CborError::Limit)?;
+        let (signed, padding) = rest
+            .split_at_checked(u16::from_be_bytes(*len).into())
+            .ok_or(CborError::Limit)?;
         if padding.iter().any(|b| *b != 0) {
             return Err(CborError::Trailing.into());
         }
         let health = Self::from_cbor(&cose::verify1(key, HEALTH_DOMAIN, signed)?)?;
-        if health.camera == camera { Ok(health) } else { Err(MessageError::Addressee) }
+        if health.camera == camera {
+            Ok(health)
+        } else {
+            Err(MessageError::Addressee)
+        }
     }
 }
 
 impl Cbor for Health {
     fn write(&self, e: &mut Encoder) {
-        e.map(9).key(0).uint(VERSION).key(1).value(&self.camera).key(2).value(&self.at).key(3).bool(self.recording);
-        e.key(4).uint(self.last_frame_age_s.into()).key(5).uint(self.disk_free_days.into()).key(6).value(&self.clock);
+        e.map(9)
+            .key(0)
+            .uint(VERSION)
+            .key(1)
+            .value(&self.camera)
+            .key(2)
+            .value(&self.at)
+            .key(3)
+            .bool(self.recording);
+        e.key(4)
+            .uint(self.last_frame_age_s.into())
+            .key(5)
+            .uint(self.disk_free_days.into())
+            .key(6)
+            .value(&self.clock);
         e.key(7).uint(self.keys_days.into()).key(8).uint(self.faults.0.into());
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {

@@ -74,7 +74,12 @@ impl Extent {
         if chunks > MAX_CHUNKS {
             return Err(ExtentError::TooLong);
         }
-        Ok(Self { file_len, chunks, last_sealed, truncated })
+        Ok(Self {
+            file_len,
+            chunks,
+            last_sealed,
+            truncated,
+        })
     }
 
     /// How much of a file that a crash left can be kept: preamble and whole chunks.
@@ -82,7 +87,9 @@ impl Extent {
     /// None if not even one chunk is whole; such a file holds nothing and is deleted.
     pub fn recoverable_len(file_len: u64) -> Option<u64> {
         let chunks = file_len.checked_sub(PREAMBLE_LEN as u64)? / SEALED_CHUNK as u64;
-        (1..=MAX_CHUNKS).contains(&chunks).then_some(PREAMBLE_LEN as u64 + chunks * SEALED_CHUNK as u64)
+        (1..=MAX_CHUNKS)
+            .contains(&chunks)
+            .then_some(PREAMBLE_LEN as u64 + chunks * SEALED_CHUNK as u64)
     }
 
     /// Length of the file.
@@ -107,13 +114,21 @@ impl Extent {
 
     /// The chunk that holds the byte at `offset` of the video, if there is one.
     pub const fn chunk_of(&self, offset: u64) -> Option<u64> {
-        if offset < self.plain_len() { Some(offset / CHUNK as u64) } else { None }
+        if offset < self.plain_len() {
+            Some(offset / CHUNK as u64)
+        } else {
+            None
+        }
     }
 
     /// The chunks that hold a range of the video, as far as the video reaches.
     pub fn chunks_of(&self, plain: Range<u64>) -> Range<u64> {
         let end = plain.end.min(self.plain_len());
-        if plain.start >= end { 0..0 } else { plain.start / CHUNK as u64..(end - 1) / CHUNK as u64 + 1 }
+        if plain.start >= end {
+            0..0
+        } else {
+            plain.start / CHUNK as u64..(end - 1) / CHUNK as u64 + 1
+        }
     }
 
     /// Where in the video chunk `index` starts.
@@ -128,7 +143,11 @@ impl Extent {
     }
 
     pub(super) const fn sealed_chunk_len(&self, index: u64) -> u64 {
-        if index + 1 == self.chunks { self.last_sealed } else { SEALED_CHUNK as u64 }
+        if index + 1 == self.chunks {
+            self.last_sealed
+        } else {
+            SEALED_CHUNK as u64
+        }
     }
 }
 
@@ -139,7 +158,15 @@ mod tests {
     #[test]
     fn every_length_of_video_has_one_length_of_file() {
         let chunk = CHUNK as u64;
-        for (plain, chunks) in [(0, 1), (1, 1), (chunk - 1, 1), (chunk, 2), (chunk + 1, 2), (5 * chunk, 6), (MAX_PLAIN_LEN, MAX_CHUNKS)] {
+        for (plain, chunks) in [
+            (0, 1),
+            (1, 1),
+            (chunk - 1, 1),
+            (chunk, 2),
+            (chunk + 1, 2),
+            (5 * chunk, 6),
+            (MAX_PLAIN_LEN, MAX_CHUNKS),
+        ] {
             let extent = Extent::complete(sealed_len(plain)).unwrap();
             assert_eq!((extent.plain_len(), extent.chunks()), (plain, chunks));
             assert_eq!(extent.sealed_range(chunks - 1).unwrap().end, extent.file_len());
@@ -172,7 +199,10 @@ mod tests {
         let (preamble, sealed) = (PREAMBLE_LEN as u64, SEALED_CHUNK as u64);
         assert_eq!(Extent::recoverable_len(preamble + sealed - 1), None);
         assert_eq!(Extent::recoverable_len(preamble + sealed), Some(preamble + sealed));
-        assert_eq!(Extent::recoverable_len(preamble + 3 * sealed + 700), Some(preamble + 3 * sealed));
+        assert_eq!(
+            Extent::recoverable_len(preamble + 3 * sealed + 700),
+            Some(preamble + 3 * sealed)
+        );
         assert_eq!(Extent::recoverable_len(10), None);
     }
 

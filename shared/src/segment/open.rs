@@ -11,7 +11,14 @@ use zeroize::Zeroizing;
 /// # Errors
 /// If the secret is another one or the preamble was changed.
 pub fn unseal_key(secret: &RecipientSecret, preamble: &Preamble) -> Result<SegmentKey, OpenError> {
-    let key = hpke::open(secret, &preamble.enc, KEY_INFO, &preamble.key_aad(), &preamble.sealed_key).map_err(|_| OpenError::Key)?;
+    let key = hpke::open(
+        secret,
+        &preamble.enc,
+        KEY_INFO,
+        &preamble.key_aad(),
+        &preamble.sealed_key,
+    )
+    .map_err(|_| OpenError::Key)?;
     let key = SegmentKey::from_bytes(key.as_slice().try_into().map_err(|_| OpenError::Key)?);
     derive(&key, preamble)?;
     Ok(key)
@@ -20,7 +27,11 @@ pub fn unseal_key(secret: &RecipientSecret, preamble: &Preamble) -> Result<Segme
 /// Derives the chunks' key, and checks the commitment before anything is opened with it.
 fn derive(key: &SegmentKey, preamble: &Preamble) -> Result<Chunks, OpenError> {
     let (chunks, commitment) = Chunks::derive(key, &preamble.salt, &preamble.header.to_bytes());
-    if bool::from(commitment.ct_eq(&preamble.commitment)) { Ok(chunks) } else { Err(OpenError::Commitment) }
+    if bool::from(commitment.ct_eq(&preamble.commitment)) {
+        Ok(chunks)
+    } else {
+        Err(OpenError::Commitment)
+    }
 }
 
 /// Opens chunks of one segment, in any order.
@@ -35,7 +46,10 @@ impl Opener {
     /// # Errors
     /// If the key is not the one that the preamble commits to.
     pub fn new(key: &SegmentKey, preamble: &Preamble, extent: Extent) -> Result<Self, OpenError> {
-        Ok(Self { chunks: derive(key, preamble)?, extent })
+        Ok(Self {
+            chunks: derive(key, preamble)?,
+            extent,
+        })
     }
 
     /// The file's length and what follows from it.
@@ -55,7 +69,11 @@ impl Opener {
         if sealed.len() as u64 != self.extent.sealed_chunk_len(index) {
             return Err(OpenError::ChunkLen(index));
         }
-        if self.chunks.open(index, sealed, out) { Ok(()) } else { Err(OpenError::Chunk(index)) }
+        if self.chunks.open(index, sealed, out) {
+            Ok(())
+        } else {
+            Err(OpenError::Chunk(index))
+        }
     }
 }
 
@@ -75,11 +93,19 @@ pub fn open_extent(key: &SegmentKey, file: &[u8], extent: Extent) -> Result<Zero
     let preamble = Preamble::parse(file)?;
     let opener = Opener::new(key, &preamble, extent)?;
     // Reserved at once: a vector that grows leaves copies of what it held.
-    let mut video = Zeroizing::new(Vec::with_capacity(usize::try_from(extent.plain_len()).unwrap_or(0).min(file.len())));
+    let mut video = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(extent.plain_len()).unwrap_or(0).min(file.len()),
+    ));
     for index in 0..extent.chunks() {
         let range = extent.sealed_range(index).ok_or(OpenError::NoSuchChunk(index))?;
-        let sealed = file.get(range.start as usize..range.end as usize).ok_or(OpenError::ChunkLen(index))?;
+        let sealed = file
+            .get(range.start as usize..range.end as usize)
+            .ok_or(OpenError::ChunkLen(index))?;
         opener.open_chunk(index, sealed, &mut video)?;
     }
-    if file.len() as u64 == extent.file_len() { Ok(video) } else { Err(super::ExtentError::Cut.into()) }
+    if file.len() as u64 == extent.file_len() {
+        Ok(video)
+    } else {
+        Err(super::ExtentError::Cut.into())
+    }
 }

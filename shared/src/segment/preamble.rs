@@ -105,7 +105,11 @@ impl Header {
             boot_id: BootId::from_bytes(fields.take()?),
             prev_statement: Sha256Hash::from_bytes(fields.take()?),
         };
-        if header.t_start.is_plausible() { Ok(header) } else { Err(PreambleError::Field("start")) }
+        if header.t_start.is_plausible() {
+            Ok(header)
+        } else {
+            Err(PreambleError::Field("start"))
+        }
     }
 }
 
@@ -178,7 +182,9 @@ pub(super) fn key_aad(header: &Header, salt: &[u8; SALT_LEN], commitment: &[u8; 
 
 impl fmt::Debug for Preamble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Preamble").field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("Preamble")
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 

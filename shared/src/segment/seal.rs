@@ -40,8 +40,16 @@ pub struct SealRandomness {
 
 impl SealRandomness {
     fn draw() -> Result<Zeroizing<Self>, HpkeError> {
-        let mut drawn = Zeroizing::new(Self { key: [0; 32], salt: [0; SALT_LEN], encapsulation: [0; SEAL_RANDOMNESS] });
-        let Self { key, salt, encapsulation } = &mut *drawn;
+        let mut drawn = Zeroizing::new(Self {
+            key: [0; 32],
+            salt: [0; SALT_LEN],
+            encapsulation: [0; SEAL_RANDOMNESS],
+        });
+        let Self {
+            key,
+            salt,
+            encapsulation,
+        } = &mut *drawn;
         for part in [&mut key[..], salt, encapsulation] {
             getrandom::fill(part).map_err(|_| HpkeError::Random)?;
         }
@@ -73,16 +81,34 @@ impl Sealer {
     /// # Errors
     /// As [`Sealer::new`].
     #[doc(hidden)]
-    pub fn with_randomness(header: Header, to: &RecipientPublic, randomness: &SealRandomness) -> Result<(Self, Preamble), SealError> {
+    pub fn with_randomness(
+        header: Header,
+        to: &RecipientPublic,
+        randomness: &SealRandomness,
+    ) -> Result<(Self, Preamble), SealError> {
         let key = SegmentKey::from_bytes(&randomness.key);
         let salt = randomness.salt;
         let (chunks, commitment) = Chunks::derive(&key, &salt, &header.to_bytes());
         let aad = key_aad(&header, &salt, &commitment);
         let (enc, sealed) = hpke::seal_with_randomness(to, KEY_INFO, &aad, key.as_bytes(), &randomness.encapsulation)?;
         let sealed_key: [u8; SEALED_KEY_LEN] = sealed.try_into().expect("32 bytes seal to 48");
-        let preamble = Preamble { header, enc, sealed_key, salt, commitment };
+        let preamble = Preamble {
+            header,
+            enc,
+            sealed_key,
+            salt,
+            commitment,
+        };
         let pending = Zeroizing::new(Vec::with_capacity(CHUNK));
-        Ok((Self { chunks, next: 0, pending, plain_len: 0 }, preamble))
+        Ok((
+            Self {
+                chunks,
+                next: 0,
+                pending,
+                plain_len: 0,
+            },
+            preamble,
+        ))
     }
 
     /// Takes more video and appends to `out` the chunks that became whole.
@@ -135,6 +161,9 @@ impl Sealer {
     /// Appends the last chunk, whose shortness marks the end, and forgets the key.
     pub fn finish(self, out: &mut Vec<u8>) -> Finished {
         self.chunks.seal(self.next, &self.pending, out);
-        Finished { chunks: self.next + 1, plain_len: self.plain_len }
+        Finished {
+            chunks: self.next + 1,
+            plain_len: self.plain_len,
+        }
     }
 }

@@ -46,7 +46,11 @@ pub struct Chain {
 impl Chain {
     /// A chain without statements.
     pub const fn start(camera: CameraId) -> Self {
-        Self { camera, next_index: 0, last_hash: Sha256Hash::ZERO }
+        Self {
+            camera,
+            next_index: 0,
+            last_hash: Sha256Hash::ZERO,
+        }
     }
 
     /// The chain with one more statement, if that one comes next.
@@ -66,7 +70,11 @@ impl Chain {
         } else if statement.prev != self.last_hash {
             Err(ChainError::Fork { index })
         } else {
-            Ok(Self { next_index: expected + 1, last_hash: signed.hash(), ..*self })
+            Ok(Self {
+                next_index: expected + 1,
+                last_hash: signed.hash(),
+                ..*self
+            })
         }
     }
 }

@@ -80,7 +80,11 @@ impl SegmentStatement {
     /// # Errors
     /// If no file of that length exists.
     pub fn extent(&self) -> Result<Extent, ExtentError> {
-        if self.truncated { Extent::truncated(self.file_len) } else { Extent::complete(self.file_len) }
+        if self.truncated {
+            Extent::truncated(self.file_len)
+        } else {
+            Extent::complete(self.file_len)
+        }
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -187,12 +191,18 @@ impl Kind {
             Self::Segment(s) => s.check(),
             Self::Gap(g) if !(g.range.start().is_plausible() && g.range.end().is_plausible()) => Err("gap range"),
             Self::Tamper(t) if !t.since.is_plausible() => Err("tamper instant"),
-            Self::Boot(b) if b.software.len() > MAX_SOFTWARE_LEN || !b.software.bytes().all(|b| matches!(b, b' '..=b'~')) => {
+            Self::Boot(b)
+                if b.software.len() > MAX_SOFTWARE_LEN || !b.software.bytes().all(|b| matches!(b, b' '..=b'~')) =>
+            {
                 Err("software version")
             }
-            Self::Clock(c) if !c.before.is_plausible() || !c.after.is_plausible() || c.offset_us == 0 => Err("clock step"),
+            Self::Clock(c) if !c.before.is_plausible() || !c.after.is_plausible() || c.offset_us == 0 => {
+                Err("clock step")
+            }
             Self::Destroyed(d) if d.first_seq > d.last_seq => Err("segment numbers"),
-            Self::Destroyed(d) if !(d.range.start().is_plausible() && d.range.end().is_plausible()) => Err("destroyed range"),
+            Self::Destroyed(d) if !(d.range.start().is_plausible() && d.range.end().is_plausible()) => {
+                Err("destroyed range")
+            }
             _ => Ok(()),
         }
     }
@@ -229,10 +239,26 @@ impl Cbor for Kind {
         e.array(2).uint(self.number());
         match self {
             Self::Segment(s) => {
-                e.map(12).key(0).value(&s.preamble).key(1).value(&s.file_sha256).key(2).uint(s.file_len);
-                e.key(3).value(&s.t_end).key(4).uint(s.frames.into()).key(5).uint(s.fragments.into());
+                e.map(12)
+                    .key(0)
+                    .value(&s.preamble)
+                    .key(1)
+                    .value(&s.file_sha256)
+                    .key(2)
+                    .uint(s.file_len);
+                e.key(3)
+                    .value(&s.t_end)
+                    .key(4)
+                    .uint(s.frames.into())
+                    .key(5)
+                    .uint(s.fragments.into());
                 e.key(6).value(&s.codec).key(7).bool(s.truncated).key(8).value(&s.clock);
-                e.key(9).value(&s.timing).key(10).bool(s.closed_gop).key(11).bool(s.b_frames);
+                e.key(9)
+                    .value(&s.timing)
+                    .key(10)
+                    .bool(s.closed_gop)
+                    .key(11)
+                    .bool(s.b_frames);
             }
             Self::Gap(g) => {
                 e.map(2).key(0).value(&g.range).key(1).value(&g.cause);
@@ -244,14 +270,27 @@ impl Cbor for Kind {
                 e.map(2).key(0).text(&b.software).key(1).value(&b.clock);
             }
             Self::Clock(c) => {
-                e.map(4).key(0).int(c.offset_us).key(1).value(&c.source).key(2).value(&c.before).key(3).value(&c.after);
+                e.map(4)
+                    .key(0)
+                    .int(c.offset_us)
+                    .key(1)
+                    .value(&c.source)
+                    .key(2)
+                    .value(&c.before)
+                    .key(3)
+                    .value(&c.after);
             }
             Self::KeyInUse { key_id } => {
                 e.map(1).key(0).value(key_id);
             }
             Self::Destroyed(d) => {
                 e.map(5).key(0).value(&d.key_id).key(1).value(&d.range);
-                e.key(2).uint(d.first_seq).key(3).uint(d.last_seq).key(4).value(&d.reason);
+                e.key(2)
+                    .uint(d.first_seq)
+                    .key(3)
+                    .uint(d.last_seq)
+                    .key(4)
+                    .value(&d.reason);
             }
         }
     }
@@ -264,15 +303,24 @@ impl Cbor for Kind {
             0 => Self::Segment(Box::new(read_segment(d)?)),
             1 => {
                 d.map(2)?;
-                Self::Gap(Gap { range: d.key(0)?.value()?, cause: d.key(1)?.value()? })
+                Self::Gap(Gap {
+                    range: d.key(0)?.value()?,
+                    cause: d.key(1)?.value()?,
+                })
             }
             2 => {
                 d.map(2)?;
-                Self::Tamper(Tamper { since: d.key(0)?.value()?, kind: d.key(1)?.value()? })
+                Self::Tamper(Tamper {
+                    since: d.key(0)?.value()?,
+                    kind: d.key(1)?.value()?,
+                })
             }
             3 => {
                 d.map(2)?;
-                Self::Boot(Boot { software: d.key(0)?.text(MAX_SOFTWARE_LEN)?.to_owned(), clock: d.key(1)?.value()? })
+                Self::Boot(Boot {
+                    software: d.key(0)?.text(MAX_SOFTWARE_LEN)?.to_owned(),
+                    clock: d.key(1)?.value()?,
+                })
             }
             4 => {
                 d.map(4)?;
@@ -285,7 +333,9 @@ impl Cbor for Kind {
             }
             5 => {
                 d.map(1)?;
-                Self::KeyInUse { key_id: d.key(0)?.value()? }
+                Self::KeyInUse {
+                    key_id: d.key(0)?.value()?,
+                }
             }
             6 => {
                 d.map(5)?;
@@ -324,12 +374,21 @@ fn read_segment(d: &mut Decoder<'_>) -> Result<SegmentStatement, CborError> {
 
 impl Cbor for CodecParameters {
     fn write(&self, e: &mut Encoder) {
-        e.array(4).value(&self.codec).text(&self.rfc6381).uint(self.width.into()).uint(self.height.into());
+        e.array(4)
+            .value(&self.codec)
+            .text(&self.rfc6381)
+            .uint(self.width.into())
+            .uint(self.height.into());
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         if d.array(4)? != 4 {
             return Err(CborError::Limit);
         }
-        Ok(Self { codec: d.value()?, rfc6381: d.text(MAX_RFC6381_LEN)?.to_owned(), width: d.small()?, height: d.small()? })
+        Ok(Self {
+            codec: d.value()?,
+            rfc6381: d.text(MAX_RFC6381_LEN)?.to_owned(),
+            width: d.small()?,
+            height: d.small()?,
+        })
     }
 }

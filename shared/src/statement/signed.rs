@@ -75,8 +75,21 @@ impl Statement {
 
 impl Cbor for Statement {
     fn write(&self, e: &mut Encoder) {
-        e.map(7).key(0).uint(VERSION).key(1).value(&self.camera).key(2).uint(self.index);
-        e.key(3).value(&self.prev).key(4).value(&self.at).key(5).value(&self.boot).key(6).value(&self.kind);
+        e.map(7)
+            .key(0)
+            .uint(VERSION)
+            .key(1)
+            .value(&self.camera)
+            .key(2)
+            .uint(self.index);
+        e.key(3)
+            .value(&self.prev)
+            .key(4)
+            .value(&self.at)
+            .key(5)
+            .value(&self.boot)
+            .key(6)
+            .value(&self.kind);
     }
     fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
         d.map(7)?;
@@ -108,7 +121,11 @@ impl SignedStatement {
     /// # Errors
     /// If they are too long.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, StatementError> {
-        if bytes.len() <= MAX_SIGNED_LEN { Ok(Self { bytes }) } else { Err(StatementError::TooLong) }
+        if bytes.len() <= MAX_SIGNED_LEN {
+            Ok(Self { bytes })
+        } else {
+            Err(StatementError::TooLong)
+        }
     }
 
     /// The signed bytes.
@@ -152,8 +169,14 @@ impl SignedStatement {
     /// # Errors
     /// If any of them is not this key's or not a valid statement. Which one is not said.
     pub fn verify_batch(key: &VerifyingKey, statements: &[Self]) -> Result<Vec<Statement>, StatementError> {
-        let messages: Vec<_> = statements.iter().map(|s| cose::parse(&s.bytes)).collect::<Result<_, _>>()?;
+        let messages: Vec<_> = statements
+            .iter()
+            .map(|s| cose::parse(&s.bytes))
+            .collect::<Result<_, _>>()?;
         cose::verify_batch(key, DOMAIN, &messages)?;
-        messages.into_iter().map(|m| Ok(Statement::from_cbor(&m.into_payload())?)).collect()
+        messages
+            .into_iter()
+            .map(|m| Ok(Statement::from_cbor(&m.into_payload())?))
+            .collect()
     }
 }

@@ -42,7 +42,15 @@ impl Civil {
 
 impl fmt::Display for Civil {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { year, month, day, hour, minute, second, micros } = self;
+        let Self {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            micros,
+        } = self;
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         match micros {
             0 => f.write_str("Z"),
@@ -64,7 +72,11 @@ fn date_of_day(day: i64) -> (i64, u8, u8) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;
     let day_of_month = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month as u8, day_of_month as u8)
 }
@@ -87,18 +99,23 @@ pub struct InstantTextError;
 
 /// Microseconds since 1970-01-01 UTC of an RFC 3339 text. Digits beyond the microsecond are cut.
 pub(super) fn parse(text: &str) -> Result<i64, InstantTextError> {
-    parse_fields(text.as_bytes()).filter(|micros| super::UtcMicros(*micros).is_plausible()).ok_or(InstantTextError)
+    parse_fields(text.as_bytes())
+        .filter(|micros| super::UtcMicros(*micros).is_plausible())
+        .ok_or(InstantTextError)
 }
 
 fn number(bytes: &[u8], from: usize, len: usize) -> Option<i64> {
     let digits = bytes.get(from..from + len)?;
-    digits.iter().try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+    digits
+        .iter()
+        .try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
 }
 
 fn parse_fields(b: &[u8]) -> Option<i64> {
     let (year, month, day) = (number(b, 0, 4)?, number(b, 5, 2)?, number(b, 8, 2)?);
     let (hour, minute, second) = (number(b, 11, 2)?, number(b, 14, 2)?, number(b, 17, 2)?);
-    let separators = b[4] == b'-' && b[7] == b'-' && matches!(b[10], b'T' | b't' | b' ') && b[13] == b':' && b[16] == b':';
+    let separators =
+        b[4] == b'-' && b[7] == b'-' && matches!(b[10], b'T' | b't' | b' ') && b[13] == b':' && b[16] == b':';
     if !separators || hour > 23 || minute > 59 || second > 59 || !(1..=12).contains(&month) {
         return None;
     }
@@ -114,7 +131,9 @@ fn parse_fields(b: &[u8]) -> Option<i64> {
 }
 
 fn parse_fraction(b: &[u8]) -> Option<(i64, &[u8])> {
-    let Some(digits) = b.strip_prefix(b".") else { return Some((0, b)) };
+    let Some(digits) = b.strip_prefix(b".") else {
+        return Some((0, b));
+    };
     let len = digits.iter().take_while(|b| b.is_ascii_digit()).count();
     if !(1..=12).contains(&len) {
         return None;
@@ -160,7 +179,11 @@ mod tests {
     #[test]
     fn offsets_and_fractions_are_understood() {
         let same = "2026-11-22T17:29:00.5Z".parse::<UtcMicros>().unwrap();
-        for text in ["2026-11-23T02:29:00.5+09:00", "2026-11-22t12:59:00.500-04:30", "2026-11-22 17:29:00.5000009z"] {
+        for text in [
+            "2026-11-23T02:29:00.5+09:00",
+            "2026-11-22t12:59:00.500-04:30",
+            "2026-11-22 17:29:00.5000009z",
+        ] {
             assert_eq!(text.parse(), Ok(same), "{text}");
         }
     }
