@@ -8,6 +8,7 @@
 //! In the order of the flow:
 //! - [`id`], [`hash`], [`time`], [`words`]: names, digests, instants, closed lists
 //! - [`cbor`], [`cose`], [`hpke`]: deterministic encoding, signatures, sealing to a public key
+//! - [`capture`]: what the recorder and its capture child say to each other
 //! - [`fmp4`]: fragmented MP4, written and walked
 //! - [`segment`]: one sealed file of about ten seconds of video
 //! - [`statement`]: what a camera says, signed and chained
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod capture;
 pub mod cbor;
 pub mod cose;
 pub mod fmp4;

@@ -2,16 +2,7 @@
 
 use mp4_atom::{Decode, Encode};
 
-use super::{Fmp4Error, MAX_SAMPLE_ENTRY, ParameterSets};
-
-/// The two codecs that are recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// ITU-T H.264, sample entry `avc1`.
-    H264,
-    /// ITU-T H.265, sample entry `hvc1`.
-    H265,
-}
+use super::{Codec, Fmp4Error, MAX_SAMPLE_ENTRY, ParameterSets};
 
 /// Codec, picture size and parameter sets of a stream; equal values mean that samples may share a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,8 @@ mod parameter_sets;
 mod walker;
 mod writer;
 
-pub use codec::{Codec, VideoParameters};
+pub use crate::statement::Codec;
+pub use codec::VideoParameters;
 pub use parameter_sets::ParameterSets;
 pub use walker::{
     BoxHeader, FragmentRef, Layout, SampleInfo, box_header, boxes, decode_time, layout, patch_decode_time, samples,
