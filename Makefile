@@ -18,9 +18,11 @@ deps: ## install what Debian 12 lacks (does nothing where all is present)
 ui: deps ## fetch the player library, pinned by its hash
 	@if [ -x deploy/fetch-ui ]; then deploy/fetch-ui; fi
 
+# Through the environment, so that a camera's password stands in no command line of ours.
 .PHONY: demo
+demo: export CUSTODY_DEMO_CAMERA := $(CAMERA)
 demo: ## server, three agents, generated pictures; CAMERA=rtsp://user:pass@host/path records a real one
-	@CUSTODY_DEMO_CAMERA='$(CAMERA)' deploy/demo
+	@deploy/demo
 
 .PHONY: build
 build: deps ui ## optimised binaries; the agent also as one static file where the musl target is installed

@@ -4,18 +4,22 @@
 //!
 //! - [`binaries`], [`process`]: the programs under test, and children that never outlive a test
 //! - [`footage`], [`camera`]: what is filmed, and RTSP cameras (true, broken and false ones) that film it
+//! - [`site`], [`agent`], [`journey`]: a server with people and cameras, and what the people do
 //! - [`http`], [`browser`]: a person's requests, and the person's browser
 //! - [`frames`], [`search`], [`strace`]: the judges: bit-exact frames, no plaintext on a disk, no write unseen
 //! - [`promise`]: what is promised, each with its check
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod binaries;
 pub mod browser;
 pub mod camera;
 pub mod footage;
 pub mod frames;
 pub mod http;
+pub mod journey;
 pub mod process;
 pub mod promise;
 pub mod search;
+pub mod site;
 pub mod strace;
