@@ -26,7 +26,7 @@ pub fn unseal_key(secret: &RecipientSecret, preamble: &Preamble) -> Result<Segme
 
 /// Derives the chunks' key, and checks the commitment before anything is opened with it.
 fn derive(key: &SegmentKey, preamble: &Preamble) -> Result<Chunks, OpenError> {
-    let (chunks, commitment) = Chunks::derive(key, &preamble.salt, &preamble.header.to_bytes());
+    let (chunks, commitment) = Chunks::derive(key.as_bytes(), &preamble.salt, &preamble.header.to_bytes());
     if bool::from(commitment.ct_eq(&preamble.commitment)) {
         Ok(chunks)
     } else {

@@ -88,7 +88,7 @@ impl Sealer {
     ) -> Result<(Self, Preamble), SealError> {
         let key = SegmentKey::from_bytes(&randomness.key);
         let salt = randomness.salt;
-        let (chunks, commitment) = Chunks::derive(&key, &salt, &header.to_bytes());
+        let (chunks, commitment) = Chunks::derive(key.as_bytes(), &salt, &header.to_bytes());
         let aad = key_aad(&header, &salt, &commitment);
         let (enc, sealed) = hpke::seal_with_randomness(to, KEY_INFO, &aad, key.as_bytes(), &randomness.encapsulation)?;
         let sealed_key: [u8; SEALED_KEY_LEN] = sealed.try_into().expect("32 bytes seal to 48");
