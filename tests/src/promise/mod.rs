@@ -1,5 +1,13 @@
 //! What Custody promises, as checks with names: each runs in full by `make promises` and in a short form with the tests.
 
+mod clone;
+mod crash;
+mod first_picture;
+mod image;
+mod plaintext;
+mod record;
+mod recording;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
