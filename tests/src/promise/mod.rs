@@ -69,7 +69,19 @@ macro_rules! promises {
     };
 }
 
-promises! {}
+promises! {
+    clone::is_enough, "fresh-clone", "A fresh clone builds and passes its tests, and CI runs nothing else.";
+    record::tampering_is_named, "record-tamper", "One byte changed in the record is noticed and its place is named.";
+    record::unwritable_means_closed, "ledger-unwritable", "What cannot be recorded is not shown, not exported, not decided.";
+    image::opens_nothing, "disk-image-opens-nothing", "Everything on an agent's disk, its keys included, opens no segment.";
+    first_picture::demo, "demo-first-picture", "From the demonstration's start to a picture that a request and a decision released.";
+    plaintext::nowhere_on_a_disk, "no-plaintext", "While recording, exporting and viewing, no plaintext video reaches a disk.";
+    crash::server_away, "server-away-10min", "The server away: nothing lost, caught up, order kept.";
+    recording::h264, "real-rtsp-h264", "H.264 with sound beside it: no gap, every frame bit for bit, no sound.";
+    recording::h265, "real-rtsp-h265", "H.265 with sound beside it: no gap, every frame bit for bit, no sound.";
+    crash::kill_agent, "kill-agent-30", "kill -9 of the agent at random moments loses nothing acknowledged.";
+    crash::kill_server, "kill-server-30", "kill -9 of the server at random moments loses nothing acknowledged; the index can be rebuilt.";
+}
 
 /// The promise of that name.
 pub fn named(name: &str) -> Option<&'static Promise> {
