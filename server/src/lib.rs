@@ -1,6 +1,10 @@
 //! The server: broker, ingest, index, record, keys and pages of one site.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod broker;
 pub mod ca;
+pub mod keyholder;
+pub mod record;
+pub mod retention;
 pub mod statements;
