@@ -17,7 +17,7 @@ use crate::agent::{Agent, Source};
 use crate::binaries;
 use crate::http::Client;
 use crate::process::{Process, run, tail};
-use crate::strace;
+use crate::{clock, small_disk, strace};
 
 /// How long a debug build on a busy machine may take to come up.
 pub const START: Duration = Duration::from_secs(60);
@@ -75,6 +75,7 @@ pub struct Site {
     server: Option<Process>,
     /// Whether the server runs under strace.
     traced: bool,
+    clock_offset_s: i64,
     /// Its agents, in the order they were added.
     pub agents: Vec<Agent>,
     passwords: BTreeMap<String, String>,
@@ -135,6 +136,7 @@ impl Site {
             ports,
             server: None,
             traced: false,
+            clock_offset_s: 0,
             agents,
             passwords: BTreeMap::new(),
             ending: Ending::Failed,
@@ -224,6 +226,11 @@ impl Site {
         let began = Instant::now();
         let mut command = self.command("custody-server")?;
         command.arg("run").arg("--data").arg(self.data());
+        if self.clock_offset_s != 0 {
+            let file = self.folder.join("work/clock-server");
+            clock::set(&file, self.clock_offset_s)?;
+            clock::fake(&mut command, &file)?;
+        }
         if self.traced {
             command = strace::wrap(&command, &self.trace("server"));
         }
@@ -326,17 +333,56 @@ impl Site {
 
     /// Starts an agent.
     pub fn start_agent(&mut self, number: usize) -> Result<()> {
-        let name = self.agents[number].name.clone();
+        let mut command = self.agent_command(number)?;
+        if self.traced {
+            command = strace::wrap(&command, &self.trace(&self.agents[number].name));
+        }
+        self.launch_agent(number, command)
+    }
+
+    /// Starts an agent whose clock [`Self::set_agent_clock`] can move.
+    pub fn start_agent_with_clock(&mut self, number: usize) -> Result<()> {
+        self.set_agent_clock(number, 0)?;
+        let mut command = self.agent_command(number)?;
+        clock::fake(&mut command, &self.clock_file(number))?;
+        self.launch_agent(number, command)
+    }
+
+    /// Moves an agent's clock to `offset_s` seconds from the true time.
+    pub fn set_agent_clock(&self, number: usize, offset_s: i64) -> Result<()> {
+        clock::set(&self.clock_file(number), offset_s)
+    }
+
+    fn clock_file(&self, number: usize) -> PathBuf {
+        self.folder.join("work").join(format!("clock-{number}"))
+    }
+
+    /// Starts an agent whose folder lies on a disk of its own of so many MiB.
+    pub fn start_agent_on_small_disk(&mut self, number: usize, mib: u32) -> Result<()> {
+        let inner = self.agent_command(number)?;
+        let command = small_disk::wrap(&inner, &self.agents[number].data, mib);
+        self.launch_agent(number, command)
+    }
+
+    fn agent_command(&self, number: usize) -> Result<Command> {
         let mut command = self.command("custody-agent")?;
         command
             .arg("run")
             .arg("--config")
             .arg(self.agents[number].config_file());
-        if self.traced {
-            command = strace::wrap(&command, &self.trace(&name));
-        }
-        self.agents[number].process = Some(Process::start(&name, command, &self.log(&name))?);
+        Ok(command)
+    }
+
+    fn launch_agent(&mut self, number: usize, command: Command) -> Result<()> {
+        let name = self.agents[number].name.clone();
+        let process = Process::start(&name, command, &self.log(&name))?;
+        self.agents[number].process = Some(process);
         Ok(())
+    }
+
+    /// The server's clock from its next start on, as seconds from the true time.
+    pub fn set_clock(&mut self, offset_s: i64) {
+        self.clock_offset_s = offset_s;
     }
 
     /// Ends a test that passed: stops everything cleanly and removes the folder.
