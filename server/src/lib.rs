@@ -4,6 +4,7 @@
 pub mod access;
 pub mod broker;
 pub mod ca;
+pub mod index;
 pub mod keyholder;
 pub mod record;
 pub mod retention;

@@ -1,0 +1,487 @@
+//! The embedded index, on sled.
+//!
+//! sled's maintainers advise against it where reliability comes first, so nothing lies here that the statement log does not hold. Writes end
+//! with one flush, and the place in the log up to which they go is written last: after a crash, what is missing is put again.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use custody_shared::hash::Sha256Hash;
+use custody_shared::id::{CameraId, KeyId};
+use custody_shared::statement::{Destroyed, Gap};
+use custody_shared::time::TimeRange;
+use sled::{Batch, Db, IVec, Tree};
+
+use super::row::{self, CameraNumber, CameraState, KeyNumber};
+use super::{Fact, IndexEntry, IndexError, IndexStore, Position, SegmentRow};
+use crate::ca::files::private_dir;
+use crate::statements::StatementRef;
+
+/// Version of the layout; another one is rebuilt.
+const LAYOUT: &[u8] = &[1];
+/// sled's page cache. Its bookkeeping comes on top.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Segment numbers per row of the table that finds a segment by its number.
+const SEQ_BLOCK: u64 = 256;
+
+/// The index in a folder.
+pub struct SledIndex {
+    db: Db,
+    meta: Tree,
+    cameras: Tree,
+    keys: Tree,
+    segments: Tree,
+    numbers: Tree,
+    gaps: Tree,
+    destroyed: Tree,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    cameras: HashMap<CameraId, CameraState>,
+    /// The footage key each camera used last, and its number.
+    latest_key: HashMap<CameraNumber, (KeyId, KeyNumber)>,
+    next_number: CameraNumber,
+}
+
+fn store(step: &'static str) -> impl Fn(sled::Error) -> IndexError {
+    move |error| IndexError::Store {
+        step,
+        reason: error.to_string(),
+    }
+}
+
+impl SledIndex {
+    /// Opens the index in `dir`, making it if there is none. One of another layout, or one that sled cannot open any more, is
+    /// deleted and begun anew: the log then fills it again.
+    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        match Self::try_open(dir) {
+            Ok(index) => Ok(index),
+            Err(error) => {
+                tracing::warn!(%error, "the index cannot be used and is built anew from the statement log");
+                let failed = |error: std::io::Error| IndexError::Store {
+                    step: "deleting",
+                    reason: error.to_string(),
+                };
+                std::fs::remove_dir_all(dir).map_err(failed)?;
+                Self::try_open(dir)
+            }
+        }
+    }
+
+    fn try_open(dir: &Path) -> Result<Self, IndexError> {
+        private_dir(dir).map_err(|error| IndexError::Store {
+            step: "making the folder",
+            reason: error.to_string(),
+        })?;
+        let db = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .mode(sled::Mode::HighThroughput)
+            .flush_every_ms(None)
+            .open()
+            .map_err(store("opening"))?;
+        let tree = |name: &str| db.open_tree(name).map_err(store("opening"));
+        let index = Self {
+            meta: tree("meta")?,
+            cameras: tree("cameras")?,
+            keys: tree("keys")?,
+            segments: tree("segments")?,
+            numbers: tree("numbers")?,
+            gaps: tree("gaps")?,
+            destroyed: tree("destroyed")?,
+            state: Mutex::default(),
+            db,
+        };
+        match index.meta.get("layout").map_err(store("reading"))? {
+            Some(layout) if layout == LAYOUT => {}
+            None if index.cameras.is_empty() => {
+                index.meta.insert("layout", LAYOUT).map_err(store("writing"))?;
+            }
+            _ => return Err(IndexError::Damaged("the layout")),
+        }
+        index.load()?;
+        Ok(index)
+    }
+
+    fn load(&self) -> Result<(), IndexError> {
+        let mut state = self.lock();
+        for row in self.cameras.iter() {
+            let (camera, value) = row.map_err(store("reading"))?;
+            let camera: [u8; 16] = camera.as_ref().try_into().map_err(|_| IndexError::Damaged("cameras"))?;
+            let known = CameraState::read(&value)?;
+            state.next_number = state.next_number.max(known.number.saturating_add(1));
+            state.cameras.insert(CameraId::from_bytes(camera), known);
+        }
+        Ok(())
+    }
+
+    /// Bytes on disk.
+    pub fn size_on_disk(&self) -> Result<u64, IndexError> {
+        self.db.size_on_disk().map_err(store("measuring"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn camera(&self, camera: CameraId) -> Option<CameraState> {
+        self.lock().cameras.get(&camera).copied()
+    }
+
+    fn key_row(number: CameraNumber, key: KeyNumber) -> [u8; 6] {
+        let mut row = [0; 6];
+        row[..4].copy_from_slice(&number.to_be_bytes());
+        row[4..].copy_from_slice(&key.to_be_bytes());
+        row
+    }
+
+    /// The number of a footage key within its camera, given out at first sight.
+    fn key_number(
+        &self,
+        state: &mut State,
+        camera: &mut CameraState,
+        key_id: KeyId,
+        batch: &mut Batch,
+    ) -> Result<KeyNumber, IndexError> {
+        if let Some((latest, number)) = state.latest_key.get(&camera.number)
+            && *latest == key_id
+        {
+            return Ok(*number);
+        }
+        let mut known = None;
+        for row in self.keys.scan_prefix(camera.number.to_be_bytes()) {
+            let (key, value) = row.map_err(store("reading"))?;
+            if value.as_ref() == key_id.as_bytes() {
+                let number = key.get(4..6).and_then(|bytes| bytes.try_into().ok());
+                known = Some(number.map(u16::from_be_bytes).ok_or(IndexError::Damaged("keys"))?);
+                break;
+            }
+        }
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let number = camera.keys;
+                camera.keys = number.checked_add(1).ok_or(IndexError::Damaged("keys"))?;
+                // Written at once, so that the next scan finds it; harmless without the rows that follow.
+                self.keys
+                    .insert(Self::key_row(camera.number, number), key_id.as_bytes())
+                    .map_err(store("writing"))?;
+                batch.insert(&Self::key_row(camera.number, number)[..], &key_id.as_bytes()[..]);
+                number
+            }
+        };
+        state.latest_key.insert(camera.number, (key_id, number));
+        Ok(number)
+    }
+
+    fn scan<T>(
+        &self,
+        table: &Tree,
+        number: CameraNumber,
+        longest: i64,
+        range: TimeRange,
+        limit: usize,
+        read: impl Fn(&IVec, &IVec) -> Result<(TimeRange, T), IndexError>,
+    ) -> Result<Vec<T>, IndexError> {
+        let first = row::from_instant(number, range.start().get().saturating_sub(longest));
+        let end = row::from_instant(number, range.end().get());
+        let mut found = Vec::new();
+        for row in table.range(&first[..]..&end[..]) {
+            let (key, value) = row.map_err(store("reading"))?;
+            let (has, value) = read(&key, &value)?;
+            if has.overlaps(&range) {
+                if found.len() == limit {
+                    break;
+                }
+                found.push(value);
+            }
+        }
+        Ok(found)
+    }
+
+    fn with_keys(
+        &self,
+        number: CameraNumber,
+        rows: Vec<(SegmentRow, KeyNumber)>,
+    ) -> Result<Vec<SegmentRow>, IndexError> {
+        let mut last: Option<(KeyNumber, KeyId)> = None;
+        rows.into_iter()
+            .map(|(mut row, key)| {
+                let key_id = match last {
+                    Some((known, key_id)) if known == key => key_id,
+                    _ => {
+                        let value = self.keys.get(Self::key_row(number, key)).map_err(store("reading"))?;
+                        let value = value.ok_or(IndexError::Damaged("keys"))?;
+                        let bytes = value.as_ref().try_into().map_err(|_| IndexError::Damaged("keys"))?;
+                        KeyId::from_bytes(bytes)
+                    }
+                };
+                last = Some((key, key_id));
+                row.key_id = key_id;
+                Ok(row)
+            })
+            .collect()
+    }
+
+    fn number_row(number: CameraNumber, seq: u64) -> [u8; 12] {
+        let mut key = [0; 12];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        key[4..].copy_from_slice(&(seq / SEQ_BLOCK).to_be_bytes());
+        key
+    }
+
+    fn number_span(value: &[u8]) -> Result<(i64, i64), IndexError> {
+        let mut numbers = row::Numbers(value, "segment numbers");
+        let damaged = |_| IndexError::Damaged("segment numbers");
+        let first = i64::try_from(numbers.next()?).map_err(damaged)?;
+        let length = i64::try_from(numbers.next()?).map_err(damaged)?;
+        Ok((first, first.saturating_add(length)))
+    }
+}
+
+#[derive(Default)]
+struct Batches {
+    cameras: HashMap<CameraId, CameraState>,
+    keys: Batch,
+    segments: Batch,
+    gaps: Batch,
+    destroyed: Batch,
+    spans: HashMap<[u8; 12], (i64, i64)>,
+}
+
+impl SledIndex {
+    fn add(&self, state: &mut State, batches: &mut Batches, entry: &IndexEntry) -> Result<(), IndexError> {
+        let known = state.cameras.get(&entry.camera).copied();
+        let mut camera = known.unwrap_or_else(|| {
+            let number = state.next_number;
+            state.next_number += 1;
+            let position = Position {
+                key: entry.position.key,
+                next_index: 0,
+                last_hash: Sha256Hash::ZERO,
+            };
+            CameraState {
+                number,
+                position,
+                at: StatementRef::START,
+                longest: [0; 3],
+                keys: 0,
+            }
+        });
+        // The log's order decides, so that nothing put a second time moves a position back.
+        if known.is_none() || entry.at > camera.at {
+            camera.position = entry.position;
+            camera.at = entry.at;
+        }
+        match &entry.fact {
+            Fact::Segment(segment) => {
+                let key = self.key_number(state, &mut camera, segment.key_id, &mut batches.keys)?;
+                camera.longest[0] = camera.longest[0].max(segment.range.len_us());
+                batches.segments.insert(
+                    &row::segment_key(camera.number, segment)[..],
+                    row::segment_value(segment, key),
+                );
+                self.span(batches, camera.number, segment)?;
+            }
+            Fact::Gap(gap) => {
+                camera.longest[1] = camera.longest[1].max(gap.range.len_us());
+                batches.gaps.insert(
+                    &row::event_key(camera.number, gap.range.start(), entry.at)[..],
+                    row::gap_value(gap),
+                );
+            }
+            Fact::Destroyed(destroyed) => {
+                camera.longest[2] = camera.longest[2].max(destroyed.range.len_us());
+                batches.destroyed.insert(
+                    &row::event_key(camera.number, destroyed.range.start(), entry.at)[..],
+                    row::destroyed_value(destroyed),
+                );
+            }
+            Fact::None => {}
+        }
+        state.cameras.insert(entry.camera, camera);
+        batches.cameras.insert(entry.camera, camera);
+        Ok(())
+    }
+
+    /// Widens the span of time in which the segments of one block of numbers lie.
+    fn span(&self, batches: &mut Batches, number: CameraNumber, segment: &SegmentRow) -> Result<(), IndexError> {
+        let start = segment.range.start().get();
+        let key = Self::number_row(number, segment.seq);
+        let span = match batches.spans.get(&key) {
+            Some(span) => Some(*span),
+            None => match self.numbers.get(key).map_err(store("reading"))? {
+                Some(value) => Some(Self::number_span(&value)?),
+                None => None,
+            },
+        };
+        let (first, last) = span.unwrap_or((start, start));
+        batches.spans.insert(key, (first.min(start), last.max(start)));
+        Ok(())
+    }
+
+    fn apply(&self, batches: Batches, upto: StatementRef) -> Result<(), IndexError> {
+        let writing = store("writing");
+        let mut numbers = Batch::default();
+        for (key, (first, last)) in batches.spans {
+            let mut value = Vec::with_capacity(16);
+            row::push(&mut value, u64::try_from(first).unwrap_or(0));
+            row::push(&mut value, u64::try_from(last - first).unwrap_or(0));
+            numbers.insert(&key[..], value);
+        }
+        let mut cameras = Batch::default();
+        for (camera, state) in batches.cameras {
+            cameras.insert(&camera.as_bytes()[..], state.value());
+        }
+        for (table, batch) in [
+            (&self.keys, batches.keys),
+            (&self.segments, batches.segments),
+            (&self.numbers, numbers),
+            (&self.gaps, batches.gaps),
+            (&self.destroyed, batches.destroyed),
+            // A crash before this leaves rows without a position; the log puts them again.
+            (&self.cameras, cameras),
+        ] {
+            table.apply_batch(batch).map_err(&writing)?;
+        }
+        self.meta.insert("upto", &row::place(upto)).map_err(&writing)?;
+        self.db.flush().map_err(store("flushing"))?;
+        Ok(())
+    }
+}
+
+impl IndexStore for SledIndex {
+    fn put(&self, entries: &[IndexEntry], upto: StatementRef) -> Result<(), IndexError> {
+        let mut state = self.lock();
+        let mut batches = Batches::default();
+        for entry in entries {
+            self.add(&mut state, &mut batches, entry)?;
+        }
+        let upto = upto.max(self.upto()?);
+        self.apply(batches, upto)
+    }
+
+    fn upto(&self) -> Result<StatementRef, IndexError> {
+        match self.meta.get("upto").map_err(store("reading"))? {
+            Some(value) => row::read_place(&value, "meta"),
+            None => Ok(StatementRef::START),
+        }
+    }
+
+    fn position(&self, camera: CameraId) -> Result<Option<Position>, IndexError> {
+        Ok(self.camera(camera).map(|state| state.position))
+    }
+
+    fn segments(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<SegmentRow>, IndexError> {
+        let Some(state) = self.camera(camera) else {
+            return Ok(Vec::new());
+        };
+        let rows = self.scan(
+            &self.segments,
+            state.number,
+            state.longest[0],
+            range,
+            limit,
+            |key, value| row::read_segment(key, value).map(|(row, key)| (row.range, (row, key))),
+        )?;
+        self.with_keys(state.number, rows)
+    }
+
+    fn segment(&self, camera: CameraId, seq: u64) -> Result<Option<SegmentRow>, IndexError> {
+        let Some(state) = self.camera(camera) else {
+            return Ok(None);
+        };
+        let Some(value) = self
+            .numbers
+            .get(Self::number_row(state.number, seq))
+            .map_err(store("reading"))?
+        else {
+            return Ok(None);
+        };
+        let (first, last) = Self::number_span(&value)?;
+        let (first, end) = (
+            row::from_instant(state.number, first),
+            row::from_instant(state.number, last.saturating_add(1)),
+        );
+        for found in self.segments.range(&first[..]..&end[..]).rev() {
+            let (key, value) = found.map_err(store("reading"))?;
+            let (row, key) = row::read_segment(&key, &value)?;
+            if row.seq == seq {
+                return Ok(self.with_keys(state.number, vec![(row, key)])?.pop());
+            }
+        }
+        Ok(None)
+    }
+
+    fn gaps(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<Gap>, IndexError> {
+        let Some(state) = self.camera(camera) else {
+            return Ok(Vec::new());
+        };
+        self.scan(
+            &self.gaps,
+            state.number,
+            state.longest[1],
+            range,
+            limit,
+            |key, value| row::read_gap(key, value).map(|gap| (gap.range, gap)),
+        )
+    }
+
+    fn destroyed(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<Destroyed>, IndexError> {
+        let Some(state) = self.camera(camera) else {
+            return Ok(Vec::new());
+        };
+        self.scan(
+            &self.destroyed,
+            state.number,
+            state.longest[2],
+            range,
+            limit,
+            |key, value| row::read_destroyed(key, value).map(|destroyed| (destroyed.range, destroyed)),
+        )
+    }
+
+    fn clear(&self) -> Result<(), IndexError> {
+        let mut state = self.lock();
+        // The place in the log goes first: a crash in between leaves an index that is filled again from the start.
+        for table in [
+            &self.cameras,
+            &self.segments,
+            &self.numbers,
+            &self.gaps,
+            &self.destroyed,
+            &self.keys,
+        ] {
+            self.meta.remove("upto").map_err(store("clearing"))?;
+            table.clear().map_err(store("clearing"))?;
+        }
+        self.db.flush().map_err(store("clearing"))?;
+        *state = State::default();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::conformance;
+
+    #[test]
+    fn passes_the_suite() {
+        let dir = tempfile::tempdir().unwrap();
+        conformance::suite(|name| Box::new(SledIndex::open(&dir.path().join(name)).unwrap()));
+    }
+
+    #[test]
+    fn a_folder_that_sled_cannot_open_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("conf"), "not a database").unwrap();
+        let index = SledIndex::open(&path).unwrap();
+        assert_eq!(index.upto().unwrap(), StatementRef::START);
+    }
+}
