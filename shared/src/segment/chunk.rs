@@ -55,16 +55,14 @@ impl<A: Suite> Chunks<A> {
         nonce.into()
     }
 
-    /// Appends the sealed chunk: one copy, encrypted where it lies, then the tag.
+    /// Appends the sealed chunk, encrypted from `plain` straight into place, and its tag.
     pub(super) fn seal(&self, index: u64, plain: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         out.reserve(plain.len() + TAG_LEN);
-        out.extend_from_slice(plain);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(&self.nonce(index), b"", InOutBuf::from(&mut out[start..]))
-            .expect("a chunk is far shorter than the cipher's limit");
-        out.extend_from_slice(&tag);
+        out.resize(start + plain.len(), 0);
+        let place = InOutBuf::new(plain, &mut out[start..]).expect("made as long as the chunk");
+        let tag = self.cipher.encrypt_inout_detached(&self.nonce(index), b"", place);
+        out.extend_from_slice(&tag.expect("a chunk is far shorter than the cipher's limit"));
     }
 
     /// Appends the opened chunk, or nothing if it is not authentic.
@@ -73,11 +71,10 @@ impl<A: Suite> Chunks<A> {
             return false;
         };
         let start = out.len();
-        out.extend_from_slice(body);
+        out.resize(start + body.len(), 0);
+        let place = InOutBuf::new(body, &mut out[start..]).expect("made as long as the chunk");
         let tag = Array::from(*tag);
-        let opened =
-            self.cipher
-                .decrypt_inout_detached(&self.nonce(index), b"", InOutBuf::from(&mut out[start..]), &tag);
+        let opened = self.cipher.decrypt_inout_detached(&self.nonce(index), b"", place, &tag);
         if opened.is_err() {
             out.truncate(start);
         }
