@@ -98,8 +98,20 @@ impl Agent {
 
     /// Writes the configuration: short segments and a quick cadence, so that a test sees results in seconds.
     pub fn configure(&self, source: &Source, more: &str) -> Result<()> {
+        self.write_config(
+            source,
+            &format!("[segment]\nlength_s = 4\n\n[outbox]\ncadence_s = 1\n\n{more}"),
+        )
+    }
+
+    /// Writes the configuration with everything but the source as it ships.
+    pub fn configure_as_shipped(&self, source: &Source) -> Result<()> {
+        self.write_config(source, "")
+    }
+
+    fn write_config(&self, source: &Source, more: &str) -> Result<()> {
         let text = format!(
-            "data_dir = \"{}\"\n\n[source]\n{}\n[segment]\nlength_s = 4\n\n[outbox]\ncadence_s = 1\n\n{more}",
+            "data_dir = \"{}\"\n\n[source]\n{}\n{more}",
             self.data.display(),
             source.0
         );

@@ -65,6 +65,17 @@ impl Client {
         self.post(path, body).await?.json(path)
     }
 
+    /// GET of something large that must succeed: its length, the bytes thrown away.
+    pub async fn drain(&self, path: &str) -> Result<u64> {
+        let answer = self.open(Method::GET, path, None).await?;
+        ensure!(answer.status().is_success(), "{path}: {}", answer.status());
+        let (mut body, mut length) = (answer.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            length += frame?.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Ok(length)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
         let exchange = self.exchange(method, path, body);
         match tokio::time::timeout(Duration::from_secs(600), exchange).await {

@@ -158,7 +158,7 @@ impl Site {
     pub async fn ask(&self, asker: &Client, cameras: &[&str], from: i64, to: i64, form: &str) -> Result<String> {
         let body = json!({
             "cameras": cameras, "from": text(from), "to": text(to), "form": form,
-            "purpose": "A bag was taken in the corridor", "ground": "life-body-property",
+            "purpose": "A bag was taken in the corridor", "ground": "urgent-need",
         });
         let filed = asker.post_json("/api/v1/requests", &body).await?;
         filed["id"]

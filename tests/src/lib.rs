@@ -9,9 +9,11 @@
 //! - [`http`], [`browser`]: a person's requests, and the person's browser
 //! - [`frames`], [`search`], [`strace`]: the judges: bit-exact frames, no plaintext on a disk, no write unseen
 //! - [`promise`]: what is promised, each with its check
+//! - [`bench`]: ours beside a peer or a floor
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod bench;
 pub mod binaries;
 pub mod browser;
 pub mod camera;

@@ -17,7 +17,8 @@ use crate::agent::{Agent, Source};
 use crate::binaries;
 use crate::http::Client;
 use crate::process::{Process, run, tail};
-use crate::{clock, small_disk, strace};
+use crate::strace::{self, Watch};
+use crate::{clock, small_disk};
 
 /// How long a debug build on a busy machine may take to come up.
 pub const START: Duration = Duration::from_secs(60);
@@ -73,8 +74,8 @@ pub struct Site {
     /// Its ports.
     pub ports: Ports,
     server: Option<Process>,
-    /// Whether the server runs under strace.
-    traced: bool,
+    /// What strace records of the server and of agents started from now on.
+    traced: Option<Watch>,
     clock_offset_s: i64,
     /// Its agents, in the order they were added.
     pub agents: Vec<Agent>,
@@ -102,7 +103,7 @@ impl Site {
     /// A new site whose server and agents will run under strace; see [`Site::trace`].
     pub async fn start_traced(name: &str) -> Result<Self> {
         let mut site = Self::make(name)?;
-        site.traced = true;
+        site.traced = Some(Watch::Writes);
         site.start_server().await?;
         Ok(site)
     }
@@ -135,7 +136,7 @@ impl Site {
             folder,
             ports,
             server: None,
-            traced: false,
+            traced: None,
             clock_offset_s: 0,
             agents,
             passwords: BTreeMap::new(),
@@ -231,8 +232,8 @@ impl Site {
             clock::set(&file, self.clock_offset_s)?;
             clock::fake(&mut command, &file)?;
         }
-        if self.traced {
-            command = strace::wrap(&command, &self.trace("server"));
+        if let Some(watch) = self.traced {
+            command = strace::wrap(&command, &self.trace("server"), watch);
         }
         let mut process = Process::start("custody-server", command, &self.log("server"))?;
         let client = self.visitor()?;
@@ -253,6 +254,11 @@ impl Site {
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Records from now on how agents that are started wait for the disk.
+    pub fn watch_syncs(&mut self) {
+        self.traced = Some(Watch::Syncs);
     }
 
     /// The server's process.
@@ -334,8 +340,8 @@ impl Site {
     /// Starts an agent.
     pub fn start_agent(&mut self, number: usize) -> Result<()> {
         let mut command = self.agent_command(number)?;
-        if self.traced {
-            command = strace::wrap(&command, &self.trace(&self.agents[number].name));
+        if let Some(watch) = self.traced {
+            command = strace::wrap(&command, &self.trace(&self.agents[number].name), watch);
         }
         self.launch_agent(number, command)
     }

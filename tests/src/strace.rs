@@ -1,32 +1,36 @@
 //! What a process writes, seen by the kernel: every write to a file with its bytes, every shared mapping that could hide one.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+/// What strace is to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Every write with its bytes.
+    Writes,
+    /// Calls that wait for the disk.
+    Syncs,
+}
+
 /// Wraps `command` so that strace follows it and all its children into `trace`.
-pub fn wrap(command: &Command, trace: &Path) -> Command {
+pub fn wrap(command: &Command, trace: &Path, watch: Watch) -> Command {
+    let calls = match watch {
+        Watch::Writes => "trace=write,pwrite64,writev,pwritev,pwritev2,sendfile,splice,copy_file_range,mmap",
+        Watch::Syncs => "trace=fsync,fdatasync,sync_file_range,syncfs,msync",
+    };
     let mut strace = Command::new("strace");
-    strace.args(["-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "4194304"]);
-    strace.args([
-        "-e",
-        "trace=write,pwrite64,writev,pwritev,pwritev2,sendfile,splice,copy_file_range,mmap",
-    ]);
+    strace.args(["-f", "--seccomp-bpf", "-qq", "-y", "-xx", "-s", "4194304", "-e", calls]);
     strace
         .args(["-e", "signal=none", "-o"])
         .arg(trace)
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args());
-    let changed: Vec<(OsString, OsString)> = command
-        .get_envs()
-        .filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned())))
-        .collect();
-    strace.envs(changed);
+    strace.envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
     if let Some(folder) = command.get_current_dir() {
         strace.current_dir(folder);
     }

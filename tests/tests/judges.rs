@@ -62,7 +62,7 @@ async fn a_plain_recorder_is_caught_writing_video() -> Result<()> {
         .args(["-v", "error", "-y", "-i"])
         .arg(&source)
         .args(["-c", "copy", "-movflags", "frag_keyframe+empty_moov"]);
-    run(&mut strace::wrap(ffmpeg.arg(&film), &trace))?;
+    run(&mut strace::wrap(ffmpeg.arg(&film), &trace, strace::Watch::Writes))?;
 
     let mut searcher = Searcher::default();
     searcher.learn(&std::fs::read(&source)?);

@@ -91,16 +91,14 @@ fn prepare(folder: &Path) -> Result<Site> {
 
 async fn show(site: &mut Site, real: Option<String>) -> Result<()> {
     site.start_server().await?;
-    let places: &[(&str, &str)] = if real.is_some() {
-        &[("Camera", "at the given address")]
-    } else {
-        &PLACES
-    };
-    for &(name, place) in places {
-        let source = match &real {
-            Some(url) => Source::rtsp(url),
-            None => Source::test_picture(name),
-        };
+    let mut cameras: Vec<(&str, &str, Source)> = PLACES
+        .iter()
+        .map(|&(name, place)| (name, place, Source::test_picture(name)))
+        .collect();
+    if let Some(url) = &real {
+        cameras.insert(0, ("Camera", "at the given address", Source::rtsp(url)));
+    }
+    for (name, place, source) in cameras {
         let number = match Agent::joined(site, name) {
             Some(agent) => site.adopt(agent),
             None => site.enrol_camera_at(name, place, source.clone())?,

@@ -100,7 +100,7 @@ fn leaves_only_its_folder(folder: &Path) -> Result<()> {
 }
 
 /// Signs in on the page, whoever was signed in before.
-pub(super) async fn sign_in(site: &Site, browser: &Browser, person: Person) -> Result<()> {
+pub(crate) async fn sign_in(site: &Site, browser: &Browser, person: Person) -> Result<()> {
     browser.page().delete_all_cookies().await?;
     browser.open(&format!("{}/sign-in", site.base())).await?;
     browser.fill("input[name=name]", person.name()).await?;
@@ -156,7 +156,7 @@ async fn decide(site: &Site, browser: &Browser, request: &str) -> Result<()> {
 }
 
 /// Waits until the player shows moving pictures.
-pub(super) async fn until_it_plays(browser: &Browser) -> Result<Duration> {
+pub(crate) async fn until_it_plays(browser: &Browser) -> Result<Duration> {
     let start = "
         const video = document.querySelector('video');
         if (video && video.paused && video.readyState >= 2) document.querySelector('#play')?.click();

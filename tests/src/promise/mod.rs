@@ -2,7 +2,7 @@
 
 mod clone;
 mod crash;
-mod first_picture;
+pub(crate) mod first_picture;
 mod image;
 mod plaintext;
 mod record;
