@@ -6,6 +6,7 @@ pub mod broker;
 pub mod ca;
 pub mod index;
 pub mod keyholder;
+pub mod ledger;
 pub mod record;
 pub mod retention;
 pub mod statements;

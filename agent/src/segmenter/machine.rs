@@ -157,7 +157,7 @@ impl Segmenter {
         if !keyframe && self.current.is_none() {
             return self.wait_for_keyframe(unit.arrival);
         }
-        self.waiting = None;
+        let waited = self.waiting.take().is_some();
         if keyframe && self.clock.pending() {
             self.step_at_keyframe();
         }
@@ -167,7 +167,11 @@ impl Segmenter {
         let reanchored = keyframe && timeline.correct(arrival, true);
         let placed = timeline.place(unit.pts_90k, arrival);
 
-        let (mut cut, mut gap) = (keyframe, reanchored.then_some(GapCause::CameraStalled));
+        let mut gap = reanchored.then_some(GapCause::CameraStalled);
+        if waited && self.outage.is_none() {
+            gap = Some(GapCause::NoKeyframe);
+        }
+        let mut cut = keyframe;
         if let Some(group) = &self.current {
             if placed.time - group.greatest() > HOLE.max(4 * self.typical) {
                 gap = Some(if self.lost {
