@@ -1,12 +1,22 @@
-//! The server: broker, ingest, index, record, keys and pages of one site.
+//! The server of one site, in the order of the flow.
+//!
+//! In scope: taking in what cameras state, keeping the record, deciding who may see what, opening footage for exactly that.
+//! Out of scope: recording (the agent), formats (`custody_shared`).
+//!
+//! cameras → [`broker`] → [`statements`] + [`index`] → (people: [`web`]) → [`access`] → [`record`] on [`ledger`] →
+//! [`keyholder`] → [`retrieval`] → the player, or [`export`]. [`retention`] ends everything on its day. [`run`] composes them.
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod broker;
 pub mod ca;
+pub mod config;
+pub mod export;
 pub mod index;
 pub mod keyholder;
 pub mod ledger;
 pub mod record;
 pub mod retention;
+pub mod retrieval;
 pub mod statements;
+pub mod web;
