@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use custody_shared::id::CameraId;
+use custody_shared::segment::Extent;
 use custody_shared::time::TimeRange;
 
 /// A boxed future, so that the boundary can be an object.
@@ -36,6 +37,15 @@ impl SegmentInfo {
     pub fn playable(&self) -> bool {
         self.rfc6381.starts_with("avc1") || self.rfc6381.starts_with("avc3")
     }
+}
+
+/// A sealed file whose hash is the signed one, and how long the camera signed it to be.
+#[derive(Debug)]
+pub struct Sealed {
+    /// The file.
+    pub file: File,
+    /// Its length, and whether its end is missing.
+    pub extent: Extent,
 }
 
 /// What is known of a stretch of time.
@@ -99,10 +109,12 @@ pub enum FootageError {
 pub trait Footage: Send + Sync + 'static {
     /// Segments that overlap `range`, in order of time, at most `limit`.
     fn segments(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<SegmentInfo>, FootageError>;
+    /// One segment by its number; `None` where the camera stated none.
+    fn segment(&self, camera: CameraId, seq: u64) -> Result<Option<SegmentInfo>, FootageError>;
     /// What is known of `range`, stretches touching, at most `limit`.
     fn coverage(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<Stretch>, FootageError>;
     /// The sealed file of a segment, fetched from the camera's recorder where it is not here yet.
-    fn sealed(&self, camera: CameraId, seq: u64) -> Pending<'_, Result<File, FootageError>>;
+    fn sealed(&self, camera: CameraId, seq: u64) -> Pending<'_, Result<Sealed, FootageError>>;
     /// Asks for sealed files ahead of their use.
     fn prefetch(&self, camera: CameraId, seqs: Vec<u64>);
     /// How the camera's recorder is.

@@ -12,5 +12,6 @@ mod open;
 pub mod playlist;
 mod releases;
 
-pub use footage::{CameraState, Footage, FootageError, SegmentInfo};
-pub use open::{OpenError, Opened, Retrieval};
+pub use footage::{CameraState, Footage, FootageError, Sealed, SegmentInfo};
+pub use releases::Releases;
+pub use open::{OpenError, Opened, Reader, Retrieval};

@@ -3,6 +3,8 @@
 //! What the client reads (`detail`, `remedy`) and what the log reads (`log`) are separate: the client never learns paths,
 //! addresses or inner errors, the log never gets names or footage times.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -181,6 +183,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.report();
         let mut response = (self.status, Json(self.body())).into_response();
+        // Pages turn it into HTML on the way out.
+        response.extensions_mut().insert(Arc::new(self.clone()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));

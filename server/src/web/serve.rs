@@ -17,6 +17,18 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running answers get at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(std::net::SocketAddr);
+
+impl Peer {
+    /// Whether a request comes from a program on this machine, and not through a proxy that speaks for somebody else.
+    pub fn is_local(request: &axum::extract::Request) -> bool {
+        let forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| request.headers().contains_key(*name));
+        !forwarded && request.extensions().get::<Self>().is_some_and(|peer| peer.0.ip().is_loopback())
+    }
+}
+
 /// Serves `router` until `shutdown`; then lets running answers end for at most three seconds.
 pub async fn serve(
     listener: TcpListener,
@@ -33,8 +45,8 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: waiting is better than spinning.
                 tracing::warn!("pages: cannot accept a connection ({error}); check the limit of open files");
@@ -42,7 +54,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let (acceptor, router, shutdown) = (acceptor.clone(), router.clone(), shutdown.clone());
+        let router = router.clone().layer(axum::Extension(Peer(peer)));
+        let (acceptor, shutdown) = (acceptor.clone(), shutdown.clone());
         tokio::spawn(async move {
             let _slot = slot;
             let _ = stream.set_nodelay(true);
