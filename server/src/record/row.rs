@@ -71,7 +71,7 @@ pub enum Verdict {
 }
 
 /// What a release is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReleaseUse {
     /// Watching under the grant.

@@ -362,6 +362,11 @@ by_id! {
 }
 
 impl State {
+    /// Rows of intents whose outcome is not recorded yet.
+    pub fn open_release_rows(&self) -> impl Iterator<Item = u64> {
+        self.open_releases.keys().copied()
+    }
+
     /// Number of rows folded.
     #[must_use]
     pub fn rows(&self) -> u64 {

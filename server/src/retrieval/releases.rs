@@ -2,7 +2,6 @@
 //! grant; its outcome is written when it ends, together with others.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use custody_shared::grant::Grant;
 use custody_shared::id::CameraId;
@@ -135,7 +134,7 @@ impl Releases {
     /// Ends intents that a crash left without an outcome.
     pub async fn recover(&self) {
         let left: Vec<Ended> =
-            self.record.state().open_releases_by_row().map(|(row, _)| (row, 0, 0, Outcome::Stopped)).collect();
+            self.record.state().open_release_rows().map(|row| (row, 0, 0, Outcome::Stopped)).collect();
         for part in left.chunks(512) {
             if let Err(error) = self.record.finish_releases(part.to_vec()).await {
                 tracing::warn!("releases that a crash cut short are not closed yet: {error}");

@@ -184,7 +184,7 @@ fn window(
     zone: &TimeZone,
     now: UtcMicros,
 ) -> Result<TimeRange, &'static str> {
-    let at = |minutes: i64, seconds: i64| {
+    let at = |minutes: i64, seconds: i64| -> Result<i64, &'static str> {
         let midnight = day.to_zoned(zone.clone()).map_err(|_| "request-needs-time")?;
         // Wall-clock arithmetic: on a day that loses or gains an hour, 14:00 is still 14:00.
         let civil = midnight.datetime().date().to_datetime(Time::midnight());
