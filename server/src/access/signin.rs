@@ -137,3 +137,7 @@ fn refused() -> Refusal {
 fn too_many() -> Refusal {
     Refusal::new(Rule::TooMany, "too many people are signing in; try again in a minute")
 }
+
+#[cfg(test)]
+#[path = "signin_tests.rs"]
+mod tests;

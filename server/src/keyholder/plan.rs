@@ -71,7 +71,7 @@ pub fn missing(
         .filter(|plan| !live().any(|known| !known.reserve && known.valid_from <= plan.valid_from && plan.valid_until <= known.valid_until))
         .collect();
     let ahead = u32::from(rules.keys_ahead_days) + u32::from(rules.reserve_days) / 2;
-    let needed_until = days::start_of(days::after(today, ahead), zone);
+    let needed_until = days::start_of(days::after(today, ahead + 1), zone);
     if !live().any(|known| known.reserve && known.valid_until >= needed_until) {
         plans.push(reserve(camera, today, rules, zone));
     }
@@ -151,7 +151,9 @@ mod tests {
         let next = missing(camera(), Some(&keys), days::after(today, 1), rules, &zone);
         assert_eq!(next.len(), 1, "the next day needs one more day key");
         assert!(!next[0].reserve);
-        let later = missing(camera(), Some(&keys), days::after(today, 46), rules, &zone);
-        assert_eq!(later.iter().filter(|plan| plan.reserve).count(), 1, "the reserve is renewed at half its time");
+        for (days_later, reserves) in [(45, 0), (46, 1), (200, 1)] {
+            let later = missing(camera(), Some(&keys), days::after(today, days_later), rules, &zone);
+            assert_eq!(later.iter().filter(|plan| plan.reserve).count(), reserves, "{days_later}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::state::{CameraKeys, DestroyedKey, RewrapOrder, State};
 use crate::access::{Refusal, Rule};
 
 /// Descriptors in one row: what one announcement to an agent may hold.
-pub const MAX_DESCRIPTORS: usize = custody_shared::keys::MAX_KEYS;
+pub(super) const MAX_DESCRIPTORS: usize = custody_shared::keys::MAX_KEYS;
 
 pub(super) fn fold(state: &mut State, index: u64, row: &Row) -> Result<(), FoldError> {
     match row {

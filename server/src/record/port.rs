@@ -7,6 +7,8 @@ use std::pin::Pin;
 use custody_shared::tlog::RowEvidence;
 use zeroize::Zeroizing;
 
+use crate::ledger::{self, Ledger, LedgerError};
+
 /// A row to append.
 pub struct NewRow {
     /// The number of its kind.
@@ -48,4 +50,38 @@ pub trait LedgerPort: Send + Sync + 'static {
     /// # Errors
     /// The ledger's own.
     fn evidence(&self, index: u64) -> Result<RowEvidence, PortError>;
+}
+
+impl From<LedgerError> for PortError {
+    fn from(error: LedgerError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl LedgerPort for Ledger {
+    fn append(&self, rows: Vec<NewRow>) -> PortFuture<'_, Vec<u64>> {
+        Box::pin(async move {
+            let rows = rows
+                .into_iter()
+                .map(|row| ledger::NewRow {
+                    kind: ledger::RowKind(row.kind),
+                    purge_on_day: row.purge_on_day,
+                    body: row.body,
+                })
+                .collect();
+            Ok(Self::append(self, rows).await?)
+        })
+    }
+
+    fn len(&self) -> u64 {
+        Self::len(self)
+    }
+
+    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PortError> {
+        Ok(self.read(index)?.map(|(_, body)| body))
+    }
+
+    fn evidence(&self, index: u64) -> Result<RowEvidence, PortError> {
+        Ok(Self::evidence(self, index)?)
+    }
 }

@@ -18,7 +18,7 @@ use crate::access::{GrantFacts, Grade, Principal};
 pub(super) type Table<K, V> = Arc<BTreeMap<K, Arc<V>>>;
 
 /// The site, from the first row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Site {
     /// Its id.
     pub id: SiteId,
@@ -31,7 +31,7 @@ pub struct Site {
 }
 
 /// An account.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Person {
     /// Its id.
     pub id: PersonId,
@@ -86,7 +86,7 @@ pub struct Enrolment {
 }
 
 /// A camera.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Camera {
     /// Its id.
     pub id: CameraId,
@@ -127,7 +127,7 @@ impl Camera {
 }
 
 /// A work-order token.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JoinToken {
     /// Public part.
     pub id: String,
@@ -140,7 +140,7 @@ pub struct JoinToken {
 }
 
 /// A destroyed key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DestroyedKey {
     /// The key.
     pub key: KeyId,
@@ -157,7 +157,7 @@ pub struct DestroyedKey {
 }
 
 /// Keys of one camera.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct CameraKeys {
     /// Descriptors of keys that are not destroyed.
     pub live: BTreeMap<KeyId, Arc<KeyDescriptor>>,
@@ -183,7 +183,7 @@ pub struct RewrapOrder {
 }
 
 /// A decision.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// Who decided.
     pub by: PersonId,
@@ -196,7 +196,7 @@ pub struct Decision {
 }
 
 /// A footage request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FootageRequest {
     /// Its id.
     pub id: RequestId,
@@ -231,7 +231,7 @@ pub struct FootageRequest {
 }
 
 /// A grant and what came of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GrantRecord {
     /// The grant.
     pub grant: Grant,
@@ -278,7 +278,7 @@ impl GrantRecord {
 }
 
 /// A release that was intended and whose outcome is not recorded yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OpenRelease {
     /// The grant.
     pub grant: GrantId,
@@ -293,7 +293,7 @@ pub struct OpenRelease {
 }
 
 /// An export.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ExportRecord {
     /// Its id.
     pub id: ExportId,
@@ -306,7 +306,7 @@ pub struct ExportRecord {
 }
 
 /// Everything that is decided, as of the last folded row.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     pub(super) rows: u64,
     pub(super) site: Option<Arc<Site>>,

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use super::row::{Actor, Entry, Row};
 
 /// Version of the encoding below.
-pub const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Largest body in bytes; the largest row holds the key descriptors of one camera.
-pub const MAX_BODY: usize = 256 * 1024;
+pub(super) const MAX_BODY: usize = 256 * 1024;
 
 /// Why a body cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 use custody_shared::time::UtcMicros;
 
 /// A step forward up to this is explained by a clock being set right.
-pub const TOLERATED: Duration = Duration::from_secs(5 * 60);
+const TOLERATED: Duration = Duration::from_secs(5 * 60);
 /// An unexplained step defers destruction by this much at most.
-pub const DEFER_AT_MOST: Duration = Duration::from_secs(24 * 3600);
+const DEFER_AT_MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// What the guard thinks of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
