@@ -8,7 +8,7 @@ use custody_shared::tlog::{LogVerifier, RowEvidence};
 use crate::record::{self, Actor, Entry, ReleaseUse, RewrapReason, Row};
 
 /// An intent is good for at most this much opening, whatever its row says.
-pub const MAX_INTENT_US: i64 = 10 * 60 * 1_000_000;
+const MAX_INTENT_US: i64 = 10 * 60 * 1_000_000;
 /// A row may be dated this far ahead of the keyholder's clock.
 const AHEAD_US: i64 = 60_000_000;
 

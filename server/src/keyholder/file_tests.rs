@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use custody_shared::id::{BootId, CameraId};
 use custody_shared::segment::{Header, Sealer};
-use custody_shared::time::{ManualClock, TimeRange};
+use custody_shared::time::{Clock as _, ManualClock, TimeRange};
 
 use super::super::{ReleaseEvidence, verify_order, verify_release};
 use super::*;
@@ -40,8 +40,8 @@ fn sealed(descriptor: &KeyDescriptor, t_start: UtcMicros) -> Preamble {
         boot_id: BootId::from_bytes([5; 16]),
         prev_statement: Sha256Hash::ZERO,
     };
-    let (_, bytes) = Sealer::new(header, &descriptor.public).unwrap();
-    Preamble::parse(&bytes).unwrap()
+    let (_, preamble) = Sealer::new(header, &descriptor.public).unwrap();
+    preamble
 }
 
 /// A holder with one key for the clinic's first camera, a segment sealed to it and a release of that segment.

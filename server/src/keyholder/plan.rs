@@ -44,7 +44,7 @@ pub fn wanted(camera: CameraId, today: Date, rules: &RuleSet, zone: &TimeZone) -
 
 /// The reserve key made on `today`: covers outages longer than the keys laid ahead.
 #[must_use]
-pub fn reserve(camera: CameraId, today: Date, rules: &RuleSet, zone: &TimeZone) -> KeyPlan {
+fn reserve(camera: CameraId, today: Date, rules: &RuleSet, zone: &TimeZone) -> KeyPlan {
     let last = days::after(today, u32::from(rules.keys_ahead_days) + u32::from(rules.reserve_days));
     KeyPlan {
         camera,

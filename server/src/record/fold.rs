@@ -19,7 +19,7 @@ use crate::access::{Refusal, Rule};
 pub type FoldError = Refusal;
 
 /// Limits of names, in characters.
-pub const NAME_CHARS: usize = 64;
+pub(super) const NAME_CHARS: usize = 64;
 
 pub(super) fn illegal(message: impl Into<String>) -> FoldError {
     Refusal::new(Rule::IllegalTransition, message)

@@ -59,8 +59,11 @@ pub fn decode(body: &[u8]) -> Result<Entry, WireError> {
         _ => return Err(WireError::Malformed("no version".to_owned())),
     }
     let mut rest = body;
-    let In(_, at, actor, row) = ciborium::de::from_reader_with_recursion_limit(&mut rest, 32)
+    let In(version, at, actor, row) = ciborium::de::from_reader_with_recursion_limit(&mut rest, 32)
         .map_err(|error: ciborium::de::Error<_>| WireError::Malformed(kind_of(&error)))?;
+    if version != VERSION {
+        return Err(WireError::Version(version));
+    }
     if !rest.is_empty() {
         return Err(WireError::Malformed(format!("{} bytes after the row", rest.len())));
     }
