@@ -150,7 +150,10 @@ impl Permit {
 pub fn decide(who: &Principal, action: Action, what: Resource<'_>, context: Context) -> Result<Permit, Refusal> {
     let subject = subject_of(&what);
     check(who, action, what, context)
-        .map(|()| Permit { person: who.person, action })
+        .map(|()| Permit {
+            person: who.person,
+            action,
+        })
         .map_err(|refusal| refusal.of(action.word(), subject))
 }
 
@@ -189,14 +192,22 @@ const fn carries(grade: Grade, action: Action) -> bool {
         // since whoever makes accounts could make one that watches.
         Grade::Administers => matches!(
             action,
-            A::ListCameras | A::SeeHealth | A::ConfigureCamera | A::IssueJoinToken | A::RevokeCertificate | A::ReadLedger
+            A::ListCameras
+                | A::SeeHealth
+                | A::ConfigureCamera
+                | A::IssueJoinToken
+                | A::RevokeCertificate
+                | A::ReadLedger
         ),
     }
 }
 
 fn check(who: &Principal, action: Action, what: Resource<'_>, context: Context) -> Result<(), Refusal> {
     if !who.active {
-        return Err(Refusal::new(Rule::AccountClosed, "this account is closed; ask a manager"));
+        return Err(Refusal::new(
+            Rule::AccountClosed,
+            "this account is closed; ask a manager",
+        ));
     }
     if !carries(who.grade, action) {
         let message = format!("an account that {} may not {}", who.grade, action.word());
@@ -216,14 +227,25 @@ fn check(who: &Principal, action: Action, what: Resource<'_>, context: Context) 
         | (Action::ReadRegister | Action::ReadLedger, Resource::Site)
         | (Action::EndGrant, Resource::Grant(_)) => Ok(()),
         (Action::ReadRequest, Resource::Request { requester, .. }) => {
-            if requester == who.person || who.grade == Grade::Decides { Ok(()) } else { Err(not_yours("request")) }
+            if requester == who.person || who.grade == Grade::Decides {
+                Ok(())
+            } else {
+                Err(not_yours("request"))
+            }
         }
         (Action::WithdrawRequest, Resource::Request { requester, .. }) => {
-            if requester == who.person { Ok(()) } else { Err(not_yours("request")) }
+            if requester == who.person {
+                Ok(())
+            } else {
+                Err(not_yours("request"))
+            }
         }
         (Action::DecideRequest, Resource::Request { requester, .. }) => {
             if requester == who.person {
-                Err(Refusal::new(Rule::OwnRequest, "nobody decides their own request; ask another manager"))
+                Err(Refusal::new(
+                    Rule::OwnRequest,
+                    "nobody decides their own request; ask another manager",
+                ))
             } else {
                 Ok(())
             }
@@ -234,19 +256,28 @@ fn check(who: &Principal, action: Action, what: Resource<'_>, context: Context) 
             if grant.copy {
                 Ok(())
             } else {
-                Err(Refusal::new(Rule::ViewOnly, "this grant allows viewing; file a request for a copy"))
+                Err(Refusal::new(
+                    Rule::ViewOnly,
+                    "this grant allows viewing; file a request for a copy",
+                ))
             }
         }
         (Action::ManagePeople, Resource::Site) => Ok(()),
         (Action::ManagePeople, Resource::Person(person)) => {
             if person == who.person {
-                Err(Refusal::new(Rule::OwnAccount, "nobody changes their own account; ask another manager"))
+                Err(Refusal::new(
+                    Rule::OwnAccount,
+                    "nobody changes their own account; ask another manager",
+                ))
             } else {
                 Ok(())
             }
         }
         // An action on a kind of thing it does not apply to.
-        _ => Err(Refusal::new(Rule::GradeMayNot, format!("{} does not apply here", action.word()))),
+        _ => Err(Refusal::new(
+            Rule::GradeMayNot,
+            format!("{} does not apply here", action.word()),
+        )),
     }
 }
 
@@ -255,10 +286,16 @@ fn usable(who: &Principal, grant: &GrantFacts<'_>, now: UtcMicros) -> Result<(),
         return Err(not_yours("grant"));
     }
     if grant.ended {
-        return Err(Refusal::new(Rule::GrantEnded, "this grant was ended; file a new request"));
+        return Err(Refusal::new(
+            Rule::GrantEnded,
+            "this grant was ended; file a new request",
+        ));
     }
     if now < grant.not_before {
-        return Err(Refusal::new(Rule::GrantNotYet, format!("this grant begins at {}", grant.not_before)));
+        return Err(Refusal::new(
+            Rule::GrantNotYet,
+            format!("this grant begins at {}", grant.not_before),
+        ));
     }
     if now >= grant.not_after {
         return Err(Refusal::new(
@@ -275,7 +312,10 @@ fn usable(who: &Principal, grant: &GrantFacts<'_>, now: UtcMicros) -> Result<(),
     if let Some((camera, range)) = grant.wanted
         && (!grant.cameras.contains(&camera) || range.start() < grant.range.start() || range.end() > grant.range.end())
     {
-        return Err(Refusal::new(Rule::OutsideGrant, "this camera or time is not part of the grant"));
+        return Err(Refusal::new(
+            Rule::OutsideGrant,
+            "this camera or time is not part of the grant",
+        ));
     }
     Ok(())
 }

@@ -50,11 +50,15 @@ pub fn hash(name: &str, password: &str) -> Result<String, PasswordError> {
         return Err(PasswordError::TooShort);
     }
     let first = password.chars().next();
-    if password.chars().all(|c| Some(c) == first) || (!name.is_empty() && password.to_lowercase().replace(name, "").is_empty())
+    if password.chars().all(|c| Some(c) == first)
+        || (!name.is_empty() && password.to_lowercase().replace(name, "").is_empty())
     {
         return Err(PasswordError::Guessable);
     }
-    argon2().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|_| PasswordError::Hash)
+    argon2()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|_| PasswordError::Hash)
 }
 
 /// Whether a password fits a PHC string. `None` stands for a name that does not exist: the same work is done
@@ -65,7 +69,11 @@ pub fn verify(verifier: Option<&str>, password: &str) -> bool {
     let phc = verifier.unwrap_or_else(|| stranger());
     // Over-long input is cut, not hashed at length, and never fits.
     let fits_limit = password.len() <= MAX_BYTES;
-    let candidate = if fits_limit { password.as_bytes() } else { &password.as_bytes()[..MAX_BYTES] };
+    let candidate = if fits_limit {
+        password.as_bytes()
+    } else {
+        &password.as_bytes()[..MAX_BYTES]
+    };
     let matches = PasswordHash::new(phc).is_ok_and(|hash| argon2().verify_password(candidate, &hash).is_ok());
     known & fits_limit & matches
 }
@@ -76,7 +84,10 @@ fn stranger() -> &'static str {
     STRANGER.get_or_init(|| {
         let mut secret = zeroize::Zeroizing::new([0_u8; 32]);
         getrandom::fill(&mut *secret).expect("the system's random source works");
-        argon2().hash_password(&*secret).map(|hash| hash.to_string()).unwrap_or_default()
+        argon2()
+            .hash_password(&*secret)
+            .map(|hash| hash.to_string())
+            .unwrap_or_default()
     })
 }
 
@@ -95,7 +106,13 @@ mod tests {
         assert!(verifier.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{verifier}");
         assert!(verify(Some(&verifier), "correct horse battery"));
         let long = "x".repeat(MAX_BYTES + 1);
-        for wrong in ["", "correct horse batterz", "Correct horse battery", "correct horse battery ", long.as_str()] {
+        for wrong in [
+            "",
+            "correct horse batterz",
+            "Correct horse battery",
+            "correct horse battery ",
+            long.as_str(),
+        ] {
             assert!(!verify(Some(&verifier), wrong));
         }
         assert!(!verify(None, "correct horse battery"));
@@ -104,7 +121,10 @@ mod tests {
 
     #[test]
     fn two_hashes_of_one_password_differ() {
-        assert_ne!(hash("a", "correct horse battery").unwrap(), hash("a", "correct horse battery").unwrap());
+        assert_ne!(
+            hash("a", "correct horse battery").unwrap(),
+            hash("a", "correct horse battery").unwrap()
+        );
     }
 
     #[test]
@@ -113,10 +133,18 @@ mod tests {
             ("short", "123456789", PasswordError::TooShort),
             ("too long", &"x1".repeat(200), PasswordError::TooLong),
             ("one character", "aaaaaaaaaaaaaa", PasswordError::Guessable),
-            ("the name twice", "manager-managermanager-manager", PasswordError::Guessable),
+            (
+                "the name twice",
+                "manager-managermanager-manager",
+                PasswordError::Guessable,
+            ),
         ];
         for (flaw, password, expected) in cases {
-            let name = if flaw == "the name twice" { "manager-manager" } else { "manager" };
+            let name = if flaw == "the name twice" {
+                "manager-manager"
+            } else {
+                "manager"
+            };
             assert_eq!(hash(name, password), Err(expected), "{flaw}");
         }
     }

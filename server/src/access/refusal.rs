@@ -114,7 +114,12 @@ impl Refusal {
     /// A refusal by a rule with a message for the person.
     #[must_use]
     pub fn new(rule: Rule, message: impl Into<String>) -> Self {
-        Self { rule, message: message.into(), act: "", subject: String::new() }
+        Self {
+            rule,
+            message: message.into(),
+            act: "",
+            subject: String::new(),
+        }
     }
 
     /// The same refusal, of an act.

@@ -79,7 +79,14 @@ impl Sessions {
         let mut secret = Zeroizing::new([0_u8; 32]);
         getrandom::fill(&mut *secret).expect("the system's random source works");
         let token = Zeroizing::new(hex::encode(*secret));
-        live.insert(Sha256Hash::of(token.as_bytes()), Session { person, began: now, used: now });
+        live.insert(
+            Sha256Hash::of(token.as_bytes()),
+            Session {
+                person,
+                began: now,
+                used: now,
+            },
+        );
         Some(SessionToken(token))
     }
 
@@ -100,7 +107,9 @@ impl Sessions {
     /// The person of a live session, without counting as use: for what a page asks by itself.
     pub fn peek(&self, token: &str, now: UtcMicros) -> Option<PersonId> {
         let live = self.lock();
-        live.get(&id_of(token)?).filter(|session| session.live(now)).map(|session| session.person)
+        live.get(&id_of(token)?)
+            .filter(|session| session.live(now))
+            .map(|session| session.person)
     }
 
     /// Ends a session.
@@ -178,7 +187,13 @@ mod tests {
         let sessions = Sessions::new();
         let token = sessions.begin(PersonId::random(), at(0)).unwrap();
         let other = "0".repeat(64);
-        for flaw in ["", "0", other.as_str(), &token.reveal()[..63], &token.reveal().to_uppercase()] {
+        for flaw in [
+            "",
+            "0",
+            other.as_str(),
+            &token.reveal()[..63],
+            &token.reveal().to_uppercase(),
+        ] {
             if flaw != token.reveal() {
                 assert_eq!(sessions.touch(flaw, at(1)), None);
             }
@@ -199,7 +214,10 @@ mod tests {
         assert_eq!(sessions.touch(first.reveal(), at(1)), None);
         while sessions.begin(PersonId::random(), at(1)).is_some() {}
         assert_eq!(sessions.count(at(1)), TOTAL);
-        assert!(sessions.begin(PersonId::random(), at(12)).is_some(), "dead sessions make room");
+        assert!(
+            sessions.begin(PersonId::random(), at(12)).is_some(),
+            "dead sessions make room"
+        );
         sessions.end_all_of(person);
         assert_eq!(sessions.touch(first.reveal(), at(12)), None);
     }

@@ -51,7 +51,11 @@ impl Door {
     ///
     /// # Errors
     /// [`Rule::SignIn`] with one message for every cause, [`Rule::TooMany`] under load, or the ledger's error.
-    pub async fn sign_in(&self, name: &str, password: Zeroizing<String>) -> Result<(PersonId, SessionToken), RecordError> {
+    pub async fn sign_in(
+        &self,
+        name: &str,
+        password: Zeroizing<String>,
+    ) -> Result<(PersonId, SessionToken), RecordError> {
         let _place = self.queue.try_acquire().map_err(|_| too_many())?;
         let state = self.record.state();
         let now = self.record.clock().now();
@@ -60,7 +64,10 @@ impl Door {
         let locked = person.is_some_and(|person| is_locked(person, &rules, now));
         // A locked name is verified against the stranger: same time, never a yes.
         let verifier = person.filter(|_| !locked).map(|person| person.verifier.clone());
-        let slot = Arc::clone(&self.work).acquire_owned().await.map_err(|_| RecordError::Stopping)?;
+        let slot = Arc::clone(&self.work)
+            .acquire_owned()
+            .await
+            .map_err(|_| RecordError::Stopping)?;
         let fits = tokio::task::spawn_blocking(move || {
             let _slot = slot;
             password::verify(verifier.as_deref(), &password)
@@ -79,7 +86,10 @@ impl Door {
                         _ => Err(refused()),
                     })
                     .await?;
-                let token = self.sessions.begin(person, self.record.clock().now()).ok_or_else(too_many)?;
+                let token = self
+                    .sessions
+                    .begin(person, self.record.clock().now())
+                    .ok_or_else(too_many)?;
                 Ok((person, token))
             }
             None => {
@@ -98,8 +108,14 @@ impl Door {
         let actor = person.map_or(Actor::System, Actor::Person);
         self.record
             .commit(actor, |state, now| {
-                let already = person.and_then(|id| state.person(id)).is_some_and(|found| is_locked(found, rules, now));
-                let rows = if already { Vec::new() } else { vec![Row::SignInRefused { person, locked: false }] };
+                let already = person
+                    .and_then(|id| state.person(id))
+                    .is_some_and(|found| is_locked(found, rules, now));
+                let rows = if already {
+                    Vec::new()
+                } else {
+                    vec![Row::SignInRefused { person, locked: false }]
+                };
                 Ok((rows, ()))
             })
             .await?;
@@ -124,7 +140,9 @@ pub fn is_locked(person: &Person, rules: &RuleSet, now: UtcMicros) -> bool {
     // Every further round of failures after a lock has passed starts where the count stopped: one more failure
     // locks again, until a success or a manager clears it.
     person.failures >= rules.lockout_failures
-        && person.failed_at.is_some_and(|at| now.get() < at.get().saturating_add(lock))
+        && person
+            .failed_at
+            .is_some_and(|at| now.get() < at.get().saturating_add(lock))
 }
 
 fn refused() -> Refusal {

@@ -10,7 +10,10 @@ fn door(clinic: &Clinic) -> Door {
 }
 
 async fn rule(door: &Door, name: &str, password: &str) -> Option<Rule> {
-    door.sign_in(name, secret(password)).await.err().map(|error| error.refusal().expect("a refusal").rule)
+    door.sign_in(name, secret(password))
+        .await
+        .err()
+        .map(|error| error.refusal().expect("a refusal").rule)
 }
 
 #[tokio::test]
@@ -19,7 +22,10 @@ async fn the_right_password_opens_and_leaves_a_row() {
     let door = door(&clinic);
     let (person, token) = door.sign_in(" Desk ", secret(PASSWORD)).await.unwrap();
     assert_eq!(person, clinic.desk);
-    assert_eq!(door.sessions().touch(token.reveal(), clinic.record.clock().now()), Some(clinic.desk));
+    assert_eq!(
+        door.sessions().touch(token.reveal(), clinic.record.clock().now()),
+        Some(clinic.desk)
+    );
     assert_eq!(clinic.ledger.of_kind(60), 1);
 }
 
@@ -38,7 +44,11 @@ async fn five_failures_lock_the_name_for_a_while() {
     assert_eq!(rule(&door, "manager", PASSWORD).await, None, "others are not locked");
     clinic.clock.advance(15 * MINUTE);
     assert_eq!(rule(&door, "desk", "wrong password").await, Some(Rule::SignIn));
-    assert_eq!(rule(&door, "desk", PASSWORD).await, Some(Rule::SignIn), "one more failure locks again");
+    assert_eq!(
+        rule(&door, "desk", PASSWORD).await,
+        Some(Rule::SignIn),
+        "one more failure locks again"
+    );
     clinic.clock.advance(15 * MINUTE);
     assert_eq!(rule(&door, "desk", PASSWORD).await, None);
     assert_eq!(rule(&door, "desk", "wrong password").await, Some(Rule::SignIn));
@@ -62,8 +72,15 @@ async fn a_manager_unlocks() {
     for _ in 0..5 {
         rule(&door, "desk", "wrong password").await;
     }
-    let unlock = crate::record::people::PersonChange { unlock: true, ..Default::default() };
-    clinic.record.change_person(Actor::Person(clinic.manager), clinic.desk, unlock).await.unwrap();
+    let unlock = crate::record::people::PersonChange {
+        unlock: true,
+        ..Default::default()
+    };
+    clinic
+        .record
+        .change_person(Actor::Person(clinic.manager), clinic.desk, unlock)
+        .await
+        .unwrap();
     assert_eq!(rule(&door, "desk", PASSWORD).await, None);
 }
 
@@ -71,8 +88,15 @@ async fn a_manager_unlocks() {
 async fn unknown_and_closed_names_get_the_same_answer() {
     let clinic = clinic().await;
     let door = door(&clinic);
-    let close = crate::record::people::PersonChange { active: Some(false), ..Default::default() };
-    clinic.record.change_person(Actor::Console, clinic.owner, close).await.unwrap();
+    let close = crate::record::people::PersonChange {
+        active: Some(false),
+        ..Default::default()
+    };
+    clinic
+        .record
+        .change_person(Actor::Console, clinic.owner, close)
+        .await
+        .unwrap();
     let mut answers = Vec::new();
     for name in ["desk", "nobody", "owner", "", "900101-1234567"] {
         let password = if name == "owner" { PASSWORD } else { "wrong password" };
@@ -87,6 +111,9 @@ async fn no_row_no_session() {
     let clinic = clinic().await;
     let door = door(&clinic);
     clinic.ledger.set(Mode::Lost);
-    assert!(matches!(door.sign_in("desk", secret(PASSWORD)).await, Err(RecordError::Ledger(_))));
+    assert!(matches!(
+        door.sign_in("desk", secret(PASSWORD)).await,
+        Err(RecordError::Ledger(_))
+    ));
     assert_eq!(door.sessions().count(clinic.record.clock().now()), 0);
 }

@@ -46,11 +46,15 @@ pub struct FileEpochs {
 impl FileEpochs {
     /// Slots in a folder that exists.
     pub(super) fn new(folder: &Path, fault: Fault) -> Self {
-        Self { folder: folder.to_owned(), fault }
+        Self {
+            folder: folder.to_owned(),
+            fault,
+        }
     }
 
     fn slot(&self, epoch: u64) -> PathBuf {
-        self.folder.join(if epoch.is_multiple_of(2) { "epoch-a" } else { "epoch-b" })
+        self.folder
+            .join(if epoch.is_multiple_of(2) { "epoch-a" } else { "epoch-b" })
     }
 
     /// Overwrites a file in place before its name goes, so that the key does not lie about in a free block.
@@ -82,7 +86,11 @@ impl EpochKeyHolder for FileEpochs {
         bytes.extend_from_slice(key);
         let check = Sha256Hash::of(&bytes);
         bytes.extend_from_slice(check.as_bytes());
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
         file.write_all(&bytes)?;
         (self.fault)(Step::EpochWritten)?;
         file.sync_all()?;

@@ -145,7 +145,14 @@ pub fn verify_release(
     let Row::GrantIssued { grant } = issued.row else {
         return contradicts("the first row issues no grant");
     };
-    let Row::ReleaseIntended { grant: of, camera, range, purpose, until } = intent.row else {
+    let Row::ReleaseIntended {
+        grant: of,
+        camera,
+        range,
+        purpose,
+        until,
+    } = intent.row
+    else {
         return contradicts("the second row intends no release");
     };
     if of != grant.id {
@@ -174,7 +181,14 @@ pub fn verify_release(
     if now >= until {
         return Err(EvidenceError::NotNow("its time has passed"));
     }
-    Ok(VerifiedGrant { grant, camera, range, purpose, until, intent_row })
+    Ok(VerifiedGrant {
+        grant,
+        camera,
+        range,
+        purpose,
+        until,
+        intent_row,
+    })
 }
 
 /// Checks the evidence of an order.
@@ -183,13 +197,26 @@ pub fn verify_release(
 /// [`EvidenceError`].
 pub fn verify_order(evidence: &RowEvidence, log: &LogVerifier, now: UtcMicros) -> Result<VerifiedOrder, EvidenceError> {
     let (_, entry) = proven(evidence, log)?;
-    let Row::RewrapOrdered { camera, key, range, destroy_at, reason } = entry.row else {
+    let Row::RewrapOrdered {
+        camera,
+        key,
+        range,
+        destroy_at,
+        reason,
+    } = entry.row
+    else {
         return Err(EvidenceError::Contradicts("the row orders nothing"));
     };
     if destroy_at <= now {
         return Err(EvidenceError::NotNow("what it would keep is due already"));
     }
-    Ok(VerifiedOrder { camera, key, range, destroy_at, reason })
+    Ok(VerifiedOrder {
+        camera,
+        key,
+        range,
+        destroy_at,
+        reason,
+    })
 }
 
 fn proven(evidence: &RowEvidence, log: &LogVerifier) -> Result<(u64, Entry), EvidenceError> {

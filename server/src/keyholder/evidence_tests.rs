@@ -12,7 +12,11 @@ async fn released(clinic: &Clinic) -> ReleaseEvidence {
 
 async fn release(clinic: &Clinic, grant: GrantId) -> ReleaseEvidence {
     let camera = clinic.cameras[0];
-    let intended = clinic.record.intend_release(clinic.desk, grant, camera, window(58, 55), ReleaseUse::View).await.unwrap();
+    let intended = clinic
+        .record
+        .intend_release(clinic.desk, grant, camera, window(58, 55), ReleaseUse::View)
+        .await
+        .unwrap();
     ReleaseEvidence {
         grant: clinic.record.evidence(intended.grant_row).unwrap(),
         intent: clinic.record.evidence(intended.intent_row).unwrap(),
@@ -28,7 +32,10 @@ async fn evidence_from_the_ledger_makes_a_verified_grant() {
     let clinic = clinic().await;
     let evidence = released(&clinic).await;
     let grant = verify_release(&evidence, &clinic.ledger.verifier(), NOON).unwrap();
-    assert_eq!((grant.camera(), grant.range(), grant.until()), (clinic.cameras[0], window(58, 55), at(10)));
+    assert_eq!(
+        (grant.camera(), grant.range(), grant.until()),
+        (clinic.cameras[0], window(58, 55), at(10))
+    );
     assert_eq!(grant.grant().viewer, clinic.desk);
 }
 
@@ -37,15 +44,32 @@ async fn evidence_of_another_time_or_ledger_makes_none() {
     let clinic = clinic().await;
     let good = released(&clinic).await;
     let log = clinic.ledger.verifier();
-    for (flaw, now) in [("before the grant", at(-2)), ("after the intent", at(10)), ("after the grant", at(8 * 24 * 60))] {
-        assert!(matches!(verify_release(&good, &log, now), Err(EvidenceError::NotNow(_))), "{flaw}");
+    for (flaw, now) in [
+        ("before the grant", at(-2)),
+        ("after the intent", at(10)),
+        ("after the grant", at(8 * 24 * 60)),
+    ] {
+        assert!(
+            matches!(verify_release(&good, &log, now), Err(EvidenceError::NotNow(_))),
+            "{flaw}"
+        );
     }
     // The same name, another key: somebody else's ledger.
     let other = MemoryLedger::new(2).verifier();
-    assert!(matches!(verify_release(&good, &other, NOON), Err(EvidenceError::Unproven(_))));
+    assert!(matches!(
+        verify_release(&good, &other, NOON),
+        Err(EvidenceError::Unproven(_))
+    ));
     let second = released(&clinic).await;
     let swap = |grant: &RowEvidence, intent: &RowEvidence| {
-        verify_release(&ReleaseEvidence { grant: grant.clone(), intent: intent.clone() }, &log, NOON)
+        verify_release(
+            &ReleaseEvidence {
+                grant: grant.clone(),
+                intent: intent.clone(),
+            },
+            &log,
+            NOON,
+        )
     };
     let site = clinic.record.evidence(0).unwrap();
     for (flaw, result) in [
@@ -59,13 +83,22 @@ async fn evidence_of_another_time_or_ledger_makes_none() {
     }
     let mut bent = good.clone();
     bent.intent.body = None;
-    assert!(matches!(verify_release(&bent, &log, NOON), Err(EvidenceError::Unproven(_))), "purged");
+    assert!(
+        matches!(verify_release(&bent, &log, NOON), Err(EvidenceError::Unproven(_))),
+        "purged"
+    );
     let mut bent = good.clone();
     bent.intent.body.as_mut().unwrap()[20] ^= 1;
-    assert!(matches!(verify_release(&bent, &log, NOON), Err(EvidenceError::Unproven(_))), "altered");
+    assert!(
+        matches!(verify_release(&bent, &log, NOON), Err(EvidenceError::Unproven(_))),
+        "altered"
+    );
     let mut bent = good;
     bent.intent.index += 1;
-    assert!(matches!(verify_release(&bent, &log, NOON), Err(EvidenceError::Unproven(_))), "another place");
+    assert!(
+        matches!(verify_release(&bent, &log, NOON), Err(EvidenceError::Unproven(_))),
+        "another place"
+    );
 }
 
 /// Rows that a broken server might write: each stands in the ledger, properly signed, and still opens nothing.
@@ -75,11 +108,23 @@ async fn rows_that_contradict_each_other_make_none() {
     let id = clinic.granted().await;
     let issued = clinic.record.state().grant(id).unwrap().grant.clone();
     let (desk, manager) = (Actor::Person(clinic.desk), Actor::Person(clinic.manager));
-    let intent = |camera, range, until| Row::ReleaseIntended { grant: id, camera, range, purpose: ReleaseUse::View, until };
+    let intent = |camera, range, until| Row::ReleaseIntended {
+        grant: id,
+        camera,
+        range,
+        purpose: ReleaseUse::View,
+        until,
+    };
     let good = || intent(clinic.cameras[0], window(58, 55), at(10));
     let issue = || Row::GrantIssued { grant: issued.clone() };
-    let searching = Grant { form: Form::Search, ..issued.clone() };
-    let viewing = Grant { form: Form::View, ..issued.clone() };
+    let searching = Grant {
+        form: Form::Search,
+        ..issued.clone()
+    };
+    let viewing = Grant {
+        form: Form::View,
+        ..issued.clone()
+    };
     let export = Row::ReleaseIntended {
         grant: id,
         camera: clinic.cameras[0],
@@ -93,11 +138,46 @@ async fn rows_that_contradict_each_other_make_none() {
         ("the system granted it", Actor::System, issue(), desk, good(), false),
         ("another viewer", manager, issue(), manager, good(), false),
         ("no viewer", manager, issue(), Actor::System, good(), false),
-        ("another camera", manager, issue(), desk, intent(custody_shared::id::CameraId::random(), window(58, 55), at(10)), false),
-        ("a wider window", manager, issue(), desk, intent(clinic.cameras[0], window(61, 55), at(10)), false),
-        ("longer than an intent", manager, issue(), desk, intent(clinic.cameras[0], window(58, 55), at(11)), false),
-        ("a search shown", manager, Row::GrantIssued { grant: searching }, desk, good(), false),
-        ("a viewing exported", manager, Row::GrantIssued { grant: viewing }, desk, export, false),
+        (
+            "another camera",
+            manager,
+            issue(),
+            desk,
+            intent(custody_shared::id::CameraId::random(), window(58, 55), at(10)),
+            false,
+        ),
+        (
+            "a wider window",
+            manager,
+            issue(),
+            desk,
+            intent(clinic.cameras[0], window(61, 55), at(10)),
+            false,
+        ),
+        (
+            "longer than an intent",
+            manager,
+            issue(),
+            desk,
+            intent(clinic.cameras[0], window(58, 55), at(11)),
+            false,
+        ),
+        (
+            "a search shown",
+            manager,
+            Row::GrantIssued { grant: searching },
+            desk,
+            good(),
+            false,
+        ),
+        (
+            "a viewing exported",
+            manager,
+            Row::GrantIssued { grant: viewing },
+            desk,
+            export,
+            false,
+        ),
     ];
     for (flaw, decider, issue, viewer, intent, good) in cases {
         let grant = clinic.ledger.force(NOON, decider, issue);
@@ -106,13 +186,22 @@ async fn rows_that_contradict_each_other_make_none() {
             grant: clinic.ledger.evidence(grant).unwrap(),
             intent: clinic.ledger.evidence(intent).unwrap(),
         };
-        assert_eq!(verify_release(&evidence, &clinic.ledger.verifier(), NOON).is_ok(), good, "{flaw}");
+        assert_eq!(
+            verify_release(&evidence, &clinic.ledger.verifier(), NOON).is_ok(),
+            good,
+            "{flaw}"
+        );
     }
     let early = clinic.ledger.force(NOON, desk, good());
     let late = clinic.ledger.force(NOON, manager, issue());
-    let evidence =
-        ReleaseEvidence { grant: clinic.ledger.evidence(late).unwrap(), intent: clinic.ledger.evidence(early).unwrap() };
-    assert!(verify_release(&evidence, &clinic.ledger.verifier(), NOON).is_err(), "intent before its grant");
+    let evidence = ReleaseEvidence {
+        grant: clinic.ledger.evidence(late).unwrap(),
+        intent: clinic.ledger.evidence(early).unwrap(),
+    };
+    assert!(
+        verify_release(&evidence, &clinic.ledger.verifier(), NOON).is_err(),
+        "intent before its grant"
+    );
 }
 
 #[tokio::test]
@@ -121,8 +210,10 @@ async fn an_unwritable_ledger_makes_none() {
     let grant = clinic.granted().await;
     clinic.ledger.set(Mode::Lost);
     let rows = clinic.ledger.len();
-    let result =
-        clinic.record.intend_release(clinic.desk, grant, clinic.cameras[0], window(58, 55), ReleaseUse::View).await;
+    let result = clinic
+        .record
+        .intend_release(clinic.desk, grant, clinic.cameras[0], window(58, 55), ReleaseUse::View)
+        .await;
     assert!(matches!(result, Err(RecordError::Ledger(_))));
     assert_eq!(clinic.ledger.len(), rows, "there is no row to be evidence");
 }
@@ -143,6 +234,12 @@ async fn orders_need_their_row() {
     let evidence = clinic.ledger.evidence(row).unwrap();
     assert_eq!(verify_order(&evidence, &log, NOON).unwrap().key(), key);
     assert!(verify_order(&evidence, &log, at(60)).is_err(), "due already");
-    assert!(verify_order(&clinic.ledger.evidence(0).unwrap(), &log, NOON).is_err(), "another row");
-    assert!(verify_order(&evidence, &MemoryLedger::new(2).verifier(), NOON).is_err(), "another ledger");
+    assert!(
+        verify_order(&clinic.ledger.evidence(0).unwrap(), &log, NOON).is_err(),
+        "another row"
+    );
+    assert!(
+        verify_order(&evidence, &MemoryLedger::new(2).verifier(), NOON).is_err(),
+        "another ledger"
+    );
 }

@@ -116,8 +116,13 @@ impl FileHolder {
             source: error.into(),
         })?;
         let epochs = FileEpochs::new(folder, Arc::clone(&fault));
-        let inner =
-            Inner { ring: Keyring::default(), epoch: 0, pending: Vec::new(), unsure: true, first_play: HashMap::new() };
+        let inner = Inner {
+            ring: Keyring::default(),
+            epoch: 0,
+            pending: Vec::new(),
+            unsure: true,
+            first_play: HashMap::new(),
+        };
         let holder = Self {
             folder: folder.to_owned(),
             clock,
@@ -158,7 +163,9 @@ impl FileHolder {
                 if len > MAX_FILE {
                     return Err(KeyholderError::Damaged("its file is over the limit"));
                 }
-                file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|source| failed("read", &path, source))?;
+                file.take(MAX_FILE)
+                    .read_to_end(&mut bytes)
+                    .map_err(|source| failed("read", &path, source))?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // A first write that never finished holds no key that was announced.
@@ -169,7 +176,9 @@ impl FileHolder {
             }
             Err(source) => return Err(failed("read", &path, source)),
         }
-        let (head, sealed) = bytes.split_at_checked(HEAD).ok_or(KeyholderError::Damaged("its file is cut short"))?;
+        let (head, sealed) = bytes
+            .split_at_checked(HEAD)
+            .ok_or(KeyholderError::Damaged("its file is cut short"))?;
         if head[..4] != *MAGIC {
             return Err(KeyholderError::Damaged("its file has another format"));
         }
@@ -191,8 +200,10 @@ impl FileHolder {
         let Inner { ring, pending, .. } = inner;
         let durable: HashSet<KeyId> = ring.outcomes.iter().map(|gone| gone.key).collect();
         pending.retain(|gone| !durable.contains(&gone.key));
-        ring.pairs.retain(|pair| !pending.iter().any(|gone| gone.key == pair.key_id));
-        ring.wraps.retain(|wrap| !pending.iter().any(|gone| gone.key == wrap.wrap_id));
+        ring.pairs
+            .retain(|pair| !pending.iter().any(|gone| gone.key == pair.key_id));
+        ring.wraps
+            .retain(|wrap| !pending.iter().any(|gone| gone.key == wrap.wrap_id));
         match std::fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &new, error)),
             _ => {}
@@ -201,7 +212,9 @@ impl FileHolder {
         File::open(&self.folder)
             .and_then(|folder| folder.sync_all())
             .map_err(|source| failed("sync the folder of", &path, source))?;
-        self.epochs.destroy_except(epoch).map_err(|source| failed("destroy an old epoch key of", &path, source))?;
+        self.epochs
+            .destroy_except(epoch)
+            .map_err(|source| failed("destroy an old epoch key of", &path, source))?;
         inner.unsure = false;
         Ok(())
     }
@@ -227,13 +240,26 @@ impl FileHolder {
         let nonce = XNonce::try_from(&head[12..]).expect("24 bytes");
         let plain = ring.to_bytes(done);
         let sealed = XChaCha20Poly1305::new((&*key).into())
-            .encrypt(&nonce, Payload { msg: &plain, aad: &head })
+            .encrypt(
+                &nonce,
+                Payload {
+                    msg: &plain,
+                    aad: &head,
+                },
+            )
             .map_err(|_| KeyholderError::Damaged("its content is too long"))?;
 
-        self.epochs.put(epoch, &key).map_err(|source| failed("write an epoch key for", &path, source))?;
+        self.epochs
+            .put(epoch, &key)
+            .map_err(|source| failed("write an epoch key for", &path, source))?;
         // A crash here leaves the old keyring and a spare epoch key; opening removes the spare.
         let written = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
             file.write_all(&head)?;
             file.write_all(&sealed)?;
             (self.fault)(Step::KeyringWritten)?;
@@ -246,7 +272,9 @@ impl FileHolder {
         })();
         written.map_err(|source| failed("write", &path, source))?;
         // A crash here leaves the new keyring and both epoch keys; opening destroys the old one.
-        self.epochs.destroy_except(epoch).map_err(|source| failed("destroy the old epoch key of", &path, source))?;
+        self.epochs
+            .destroy_except(epoch)
+            .map_err(|source| failed("destroy the old epoch key of", &path, source))?;
         inner.ring = ring;
         inner.ring.outcomes.extend_from_slice(done);
         inner.epoch = epoch;
@@ -302,7 +330,9 @@ impl Keyholder for FileHolder {
         let now = self.now(&inner);
         for plan in plans {
             if plan.valid_from >= plan.valid_until || plan.destroy_at < plan.valid_until {
-                return Err(KeyholderError::Plan("a key must cover some time and live until its end"));
+                return Err(KeyholderError::Plan(
+                    "a key must cover some time and live until its end",
+                ));
             }
             if plan.destroy_at <= now {
                 return Err(KeyholderError::Plan("a key would be due already"));
@@ -311,8 +341,12 @@ impl Keyholder for FileHolder {
         let mut made = Vec::new();
         let mut chosen = Vec::with_capacity(plans.len());
         {
-            let known: HashMap<_, _> =
-                inner.ring.pairs.iter().map(|pair| (slot(&pair.plan), pair.key_id)).collect();
+            let known: HashMap<_, _> = inner
+                .ring
+                .pairs
+                .iter()
+                .map(|pair| (slot(&pair.plan), pair.key_id))
+                .collect();
             let mut fresh = HashMap::new();
             for plan in plans {
                 let id = known.get(&slot(plan)).or_else(|| fresh.get(&slot(plan))).copied();
@@ -323,7 +357,11 @@ impl Keyholder for FileHolder {
                             .map_err(|_| KeyholderError::Plan("the system's random source failed"))?;
                         let key_id = KeyId::random();
                         fresh.insert(slot(plan), key_id);
-                        made.push(Pair { key_id, plan: *plan, secret });
+                        made.push(Pair {
+                            key_id,
+                            plan: *plan,
+                            secret,
+                        });
                         key_id
                     }
                 };
@@ -345,7 +383,11 @@ impl Keyholder for FileHolder {
             }
         }
         let by_id: HashMap<KeyId, &Pair> = inner.ring.pairs.iter().map(|pair| (pair.key_id, pair)).collect();
-        Ok(chosen.iter().filter_map(|id| by_id.get(id)).map(|pair| pair.descriptor()).collect())
+        Ok(chosen
+            .iter()
+            .filter_map(|id| by_id.get(id))
+            .map(|pair| pair.descriptor())
+            .collect())
     }
 
     fn open(&self, grant: &VerifiedGrant, preamble: &Preamble) -> Result<SegmentKey, KeyholderError> {
@@ -363,7 +405,11 @@ impl Keyholder for FileHolder {
             return Err(KeyholderError::NotCovered("the segment lies outside its key's time"));
         }
         // A reserve key covers many days; what was filmed on the first of them is not readable until the last is due.
-        let life = plan.destroy_at.get().saturating_sub(plan.valid_until.get()).saturating_add(DAY_US);
+        let life = plan
+            .destroy_at
+            .get()
+            .saturating_sub(plan.valid_until.get())
+            .saturating_add(DAY_US);
         if now >= plan.destroy_at || now.get() >= start.get().saturating_add(life) {
             return Err(KeyholderError::NoKey(key_id));
         }
@@ -381,7 +427,12 @@ impl Keyholder for FileHolder {
         self.covers(&mut inner, grant, preamble)?;
         let id = rewrapped.wrap_id;
         let now = self.now(&inner);
-        let wrap = inner.ring.wraps.iter().find(|wrap| wrap.wrap_id == id).ok_or(KeyholderError::NoKey(id))?;
+        let wrap = inner
+            .ring
+            .wraps
+            .iter()
+            .find(|wrap| wrap.wrap_id == id)
+            .ok_or(KeyholderError::NoKey(id))?;
         if wrap.camera != grant.camera() || wrap.of != preamble.header.key_id {
             return Err(KeyholderError::NotCovered("the wrap key is for another key pair"));
         }
@@ -390,10 +441,19 @@ impl Keyholder for FileHolder {
         }
         let aad = wrap_aad(id, preamble);
         let plain = XChaCha20Poly1305::new((&*wrap.key).into())
-            .decrypt(&rewrapped.nonce.into(), Payload { msg: &rewrapped.sealed, aad: &aad })
+            .decrypt(
+                &rewrapped.nonce.into(),
+                Payload {
+                    msg: &rewrapped.sealed,
+                    aad: &aad,
+                },
+            )
             .map(Zeroizing::new)
             .map_err(|_| KeyholderError::NotSealedToIt(id))?;
-        let bytes: &[u8; 32] = plain.as_slice().try_into().map_err(|_| KeyholderError::NotSealedToIt(id))?;
+        let bytes: &[u8; 32] = plain
+            .as_slice()
+            .try_into()
+            .map_err(|_| KeyholderError::NotSealedToIt(id))?;
         Ok(SegmentKey::from_bytes(bytes))
     }
 
@@ -418,7 +478,10 @@ impl Keyholder for FileHolder {
         let mut wrapped = Vec::with_capacity(preambles.len());
         for preamble in preambles {
             let header = &preamble.header;
-            if header.camera != order.camera() || header.key_id != order.key() || !order.range().contains(header.t_start) {
+            if header.camera != order.camera()
+                || header.key_id != order.key()
+                || !order.range().contains(header.t_start)
+            {
                 return Err(KeyholderError::NotCovered("a segment is not part of the order"));
             }
             let segment_key =
@@ -426,7 +489,13 @@ impl Keyholder for FileHolder {
             let mut nonce = [0_u8; 24];
             getrandom::fill(&mut nonce).map_err(|_| KeyholderError::Plan("the system's random source failed"))?;
             let sealed = cipher
-                .encrypt(&nonce.into(), Payload { msg: segment_key.as_bytes(), aad: &wrap_aad(wrap_id, preamble) })
+                .encrypt(
+                    &nonce.into(),
+                    Payload {
+                        msg: segment_key.as_bytes(),
+                        aad: &wrap_aad(wrap_id, preamble),
+                    },
+                )
                 .ok()
                 .and_then(|sealed| sealed.try_into().ok())
                 .ok_or(KeyholderError::Plan("a key could not be wrapped"))?;
@@ -474,7 +543,10 @@ impl Keyholder for FileHolder {
 
     fn settle(&self, keys: &[KeyId]) {
         let settled: HashSet<&KeyId> = keys.iter().collect();
-        self.lock().ring.outcomes.retain(|outcome| !settled.contains(&outcome.key));
+        self.lock()
+            .ring
+            .outcomes
+            .retain(|outcome| !settled.contains(&outcome.key));
     }
 
     fn lost(&self, keys: &[KeyId]) -> Vec<KeyId> {
@@ -495,7 +567,8 @@ impl FileHolder {
         let claim = self.epochs.claim();
         ring.pairs.retain(|pair| {
             let due = pair.plan.destroy_at <= now;
-            if due && let Ok(range) = custody_shared::time::TimeRange::new(pair.plan.valid_from, pair.plan.valid_until) {
+            if due && let Ok(range) = custody_shared::time::TimeRange::new(pair.plan.valid_from, pair.plan.valid_until)
+            {
                 pending.push(Destroyed {
                     key: pair.key_id,
                     camera: pair.plan.camera,
@@ -528,7 +601,13 @@ impl FileHolder {
 
 /// The time of a destruction is when the disk took it.
 fn finished(pending: &[Destroyed], now: UtcMicros) -> Vec<Destroyed> {
-    pending.iter().map(|gone| Destroyed { done: now.max(gone.due), ..gone.clone() }).collect()
+    pending
+        .iter()
+        .map(|gone| Destroyed {
+            done: now.max(gone.due),
+            ..gone.clone()
+        })
+        .collect()
 }
 
 /// What makes two plans the same key.

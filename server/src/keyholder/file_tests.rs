@@ -58,9 +58,18 @@ async fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let clock = clinic.clock.clone();
     let holder = FileHolder::open(folder.path(), Arc::new(clock.clone())).unwrap();
-    let descriptor = holder.announce(&[plan(clinic.cameras[0], -DAY, DAY, 30 * DAY)]).unwrap().remove(0);
+    let descriptor = holder
+        .announce(&[plan(clinic.cameras[0], -DAY, DAY, 30 * DAY)])
+        .unwrap()
+        .remove(0);
     let preamble = sealed(&descriptor, window(57, 56).start());
-    Bench { clinic, folder, clock, descriptor, preamble }
+    Bench {
+        clinic,
+        folder,
+        clock,
+        descriptor,
+        preamble,
+    }
 }
 
 impl Bench {
@@ -75,7 +84,10 @@ impl Bench {
 
     async fn release_under(&self, grant: GrantId, camera: CameraId, range: TimeRange) -> VerifiedGrant {
         let record = &self.clinic.record;
-        let intended = record.intend_release(self.clinic.desk, grant, camera, range, ReleaseUse::View).await.unwrap();
+        let intended = record
+            .intend_release(self.clinic.desk, grant, camera, range, ReleaseUse::View)
+            .await
+            .unwrap();
         let evidence = ReleaseEvidence {
             grant: record.evidence(intended.grant_row).unwrap(),
             intent: record.evidence(intended.intent_row).unwrap(),
@@ -89,7 +101,12 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).unwrap()))
+        .map(|entry| {
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                std::fs::read(entry.path()).unwrap(),
+            )
+        })
         .collect();
     all.sort();
     all
@@ -112,7 +129,10 @@ async fn refuses_what_the_release_does_not_reach() {
     let holder = bench.holder();
     let grant = bench.release(window(58, 55)).await;
     let at = |minutes: i64| UtcMicros::new(NOON.get() - minutes * MINUTE);
-    let other = holder.announce(&[plan(bench.clinic.cameras[1], -DAY, DAY, 30 * DAY)]).unwrap().remove(0);
+    let other = holder
+        .announce(&[plan(bench.clinic.cameras[1], -DAY, DAY, 30 * DAY)])
+        .unwrap()
+        .remove(0);
     let mut relabelled = bench.preamble.clone();
     relabelled.header.t_start = at(56);
     let mut of_other_key = bench.preamble.clone();
@@ -122,19 +142,34 @@ async fn refuses_what_the_release_does_not_reach() {
     let cases = [
         ("another camera", sealed(&other, at(57)), "NotCovered"),
         ("after the window", sealed(&bench.descriptor, at(55)), "NotCovered"),
-        ("long before the window", sealed(&bench.descriptor, at(59)), "NotCovered"),
+        (
+            "long before the window",
+            sealed(&bench.descriptor, at(59)),
+            "NotCovered",
+        ),
         ("another start than sealed", relabelled, "NotSealedToIt"),
         ("another camera's key", of_other_key, "NotCovered"),
         ("an unknown key", unknown, "NoKey"),
     ];
     for (flaw, preamble, kind) in cases {
-        let error = holder.open(&grant, &preamble).err().unwrap_or_else(|| panic!("{flaw} opened"));
+        let error = holder
+            .open(&grant, &preamble)
+            .err()
+            .unwrap_or_else(|| panic!("{flaw} opened"));
         assert!(format!("{error:?}").starts_with(kind), "{flaw}: {error:?}");
     }
     // A segment that began just before the window reaches into it.
-    holder.open(&grant, &sealed(&bench.descriptor, UtcMicros::new(at(58).get() - 30_000_000))).unwrap();
+    holder
+        .open(
+            &grant,
+            &sealed(&bench.descriptor, UtcMicros::new(at(58).get() - 30_000_000)),
+        )
+        .unwrap();
     bench.clock.advance(10 * MINUTE);
-    assert!(matches!(holder.open(&grant, &bench.preamble), Err(KeyholderError::NotNow(_))), "after the intent");
+    assert!(
+        matches!(holder.open(&grant, &bench.preamble), Err(KeyholderError::NotNow(_))),
+        "after the intent"
+    );
 }
 
 #[tokio::test]
@@ -149,14 +184,27 @@ async fn the_holder_counts_the_minutes_itself() {
     // A server that forgot the first play writes an intent all the same.
     let now = bench.clock.now();
     let until = UtcMicros::new(now.get() + 5 * MINUTE);
-    let row = Row::ReleaseIntended { grant: id, camera, range: window(58, 55), purpose: ReleaseUse::View, until };
+    let row = Row::ReleaseIntended {
+        grant: id,
+        camera,
+        range: window(58, 55),
+        purpose: ReleaseUse::View,
+        until,
+    };
     let intent = bench.clinic.ledger.force(now, Actor::Person(bench.clinic.desk), row);
     let evidence = ReleaseEvidence {
-        grant: bench.clinic.ledger.evidence(bench.clinic.record.state().grant(id).unwrap().row).unwrap(),
+        grant: bench
+            .clinic
+            .ledger
+            .evidence(bench.clinic.record.state().grant(id).unwrap().row)
+            .unwrap(),
         intent: bench.clinic.ledger.evidence(intent).unwrap(),
     };
     let grant = verify_release(&evidence, &bench.clinic.ledger.verifier(), now).unwrap();
-    assert!(matches!(holder.open(&grant, &bench.preamble), Err(KeyholderError::NotNow(_))));
+    assert!(matches!(
+        holder.open(&grant, &bench.preamble),
+        Err(KeyholderError::NotNow(_))
+    ));
 }
 
 #[tokio::test]
@@ -196,11 +244,18 @@ async fn a_key_dies_at_its_time_and_not_before() {
     assert_eq!(holder.pairs(), 1);
     bench.clock.advance(1);
     let gone = holder.destroy(bench.clock.now()).unwrap();
-    assert_eq!((gone.len(), gone[0].key, gone[0].done), (1, bench.descriptor.key_id, bench.clock.now()));
+    assert_eq!(
+        (gone.len(), gone[0].key, gone[0].done),
+        (1, bench.descriptor.key_id, bench.clock.now())
+    );
     assert_eq!(holder.pairs(), 0);
     drop(holder);
     let holder = bench.holder();
-    assert_eq!(holder.destroy(bench.clock.now()).unwrap(), gone, "unsettled outcomes survive a restart");
+    assert_eq!(
+        holder.destroy(bench.clock.now()).unwrap(),
+        gone,
+        "unsettled outcomes survive a restart"
+    );
     holder.settle(&[bench.descriptor.key_id]);
     assert!(holder.destroy(bench.clock.now()).unwrap().is_empty());
     assert_eq!(holder.lost(&[bench.descriptor.key_id]), [bench.descriptor.key_id]);
@@ -210,12 +265,19 @@ async fn a_key_dies_at_its_time_and_not_before() {
 async fn a_clock_stepped_back_lengthens_no_life() {
     let bench = bench().await;
     let holder = bench.holder();
-    let second = holder.announce(&[plan(bench.clinic.cameras[1], -DAY, DAY, 31 * DAY)]).unwrap().remove(0);
+    let second = holder
+        .announce(&[plan(bench.clinic.cameras[1], -DAY, DAY, 31 * DAY)])
+        .unwrap()
+        .remove(0);
     holder.destroy(UtcMicros::new(NOON.get() + 30 * DAY)).unwrap();
     drop(holder);
     // The clock says noon again; a plan due before the high-water mark is over.
     let holder = bench.holder();
-    assert!(holder.announce(&[plan(bench.clinic.cameras[0], -DAY, DAY, 30 * DAY)]).is_err());
+    assert!(
+        holder
+            .announce(&[plan(bench.clinic.cameras[0], -DAY, DAY, 30 * DAY)])
+            .is_err()
+    );
     assert!(holder.lost(&[second.key_id]).is_empty());
 }
 
@@ -228,15 +290,22 @@ async fn destroyed_keys_open_nothing_whatever_is_brought_back() {
         let holder = bench.holder();
         let seed = Zeroizing::new(*holder.lock().ring.pairs[0].secret.seed());
         holder.destroy(UtcMicros::new(NOON.get() + 30 * DAY)).unwrap();
-        assert!(matches!(holder.open(&grant, &bench.preamble), Err(KeyholderError::NoKey(_))));
+        assert!(matches!(
+            holder.open(&grant, &bench.preamble),
+            Err(KeyholderError::NoKey(_))
+        ));
         seed
     };
     let after = contents(bench.folder.path());
-    let file = |all: &[(String, Vec<u8>)], name: &str| all.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.clone());
+    let file =
+        |all: &[(String, Vec<u8>)], name: &str| all.iter().find(|(n, _)| n == name).map(|(_, bytes)| bytes.clone());
     // The old keyring from a backup, with whatever epoch keys are there now.
     std::fs::write(bench.folder.path().join("keyring"), file(&before, "keyring").unwrap()).unwrap();
     let result = FileHolder::open(bench.folder.path(), Arc::new(bench.clock.clone()));
-    assert!(matches!(result.err(), Some(KeyholderError::Damaged(_))), "the old keyring needs the old epoch key");
+    assert!(
+        matches!(result.err(), Some(KeyholderError::Damaged(_))),
+        "the old keyring needs the old epoch key"
+    );
     // The old keyring relabelled with the new epoch.
     let mut forged = file(&before, "keyring").unwrap();
     forged[..HEAD].copy_from_slice(&file(&after, "keyring").unwrap()[..HEAD]);
@@ -248,7 +317,10 @@ async fn destroyed_keys_open_nothing_whatever_is_brought_back() {
     }
     let old_epoch: Vec<u8> = before.iter().find(|(name, _)| name.starts_with("epoch")).unwrap().1[12..44].to_vec();
     for (name, bytes) in &after {
-        assert!(!bytes.windows(32).any(|window| window == old_epoch), "{name} holds the old epoch key");
+        assert!(
+            !bytes.windows(32).any(|window| window == old_epoch),
+            "{name} holds the old epoch key"
+        );
     }
 }
 
@@ -275,12 +347,17 @@ async fn a_crash_at_any_step_leaves_the_old_or_the_new_keyring() {
             armed.store(1, Ordering::SeqCst);
             let due = UtcMicros::new(NOON.get() + 30 * DAY);
             let failed = match operation {
-                "announce" => holder.announce(&[plan(bench.clinic.cameras[1], 0, DAY, 31 * DAY)]).is_err(),
+                "announce" => holder
+                    .announce(&[plan(bench.clinic.cameras[1], 0, DAY, 31 * DAY)])
+                    .is_err(),
                 _ => holder.destroy(due).is_err(),
             };
             assert!(failed && hits.load(Ordering::SeqCst) == 1, "{operation} {step:?}");
             if operation == "destroy" {
-                assert!(holder.open(&grant, &bench.preamble).is_err(), "{step:?}: a due key opened after a failed write");
+                assert!(
+                    holder.open(&grant, &bench.preamble).is_err(),
+                    "{step:?}: a due key opened after a failed write"
+                );
             }
             drop(holder);
 
@@ -294,12 +371,23 @@ async fn a_crash_at_any_step_leaves_the_old_or_the_new_keyring() {
                 _ => {
                     assert!(pairs <= 1, "{step:?}");
                     let gone = holder.destroy(due).unwrap();
-                    assert_eq!(gone.iter().map(|gone| gone.key).collect::<Vec<_>>(), [bench.descriptor.key_id], "{step:?}");
+                    assert_eq!(
+                        gone.iter().map(|gone| gone.key).collect::<Vec<_>>(),
+                        [bench.descriptor.key_id],
+                        "{step:?}"
+                    );
                     assert_eq!(holder.pairs(), 0);
                 }
             }
-            let names: Vec<String> = contents(bench.folder.path()).into_iter().map(|(name, _)| name).collect();
-            assert_eq!(names.len(), 3, "{operation} {step:?}: one epoch key, the keyring, the lock: {names:?}");
+            let names: Vec<String> = contents(bench.folder.path())
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect();
+            assert_eq!(
+                names.len(),
+                3,
+                "{operation} {step:?}: one epoch key, the keyring, the lock: {names:?}"
+            );
             assert!(!names.iter().any(|name| name == "keyring.new"), "{names:?}");
         }
     }
@@ -314,8 +402,15 @@ async fn a_disk_that_fails_once_is_caught_up_with() {
         let fault: Fault = {
             let left = Arc::clone(&left);
             Arc::new(move |at| {
-                let fails = at == step && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
-                if fails { Err(io::Error::other("no space")) } else { Ok(()) }
+                let fails = at == step
+                    && left
+                        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                        .is_ok();
+                if fails {
+                    Err(io::Error::other("no space"))
+                } else {
+                    Ok(())
+                }
             })
         };
         let holder = FileHolder::open_with(bench.folder.path(), Arc::new(bench.clock.clone()), fault).unwrap();
@@ -347,8 +442,13 @@ async fn hostile_keyring_files_are_refused() {
     epoch[11] ^= 4;
     let mut magic = good.clone();
     magic[3] = b'2';
-    let cases: Vec<(&str, Vec<u8>)> =
-        vec![("empty", vec![]), ("cut short", good[..HEAD + 10].to_vec()), ("flipped", flipped), ("epoch", epoch), ("magic", magic)];
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("empty", vec![]),
+        ("cut short", good[..HEAD + 10].to_vec()),
+        ("flipped", flipped),
+        ("epoch", epoch),
+        ("magic", magic),
+    ];
     for (flaw, bytes) in cases {
         std::fs::write(&path, bytes).unwrap();
         let result = FileHolder::open(bench.folder.path(), Arc::new(bench.clock.clone()));
@@ -374,30 +474,49 @@ async fn rewrapped_keys_outlive_their_pair_and_nothing_else_does() {
     let evidence = bench.clinic.ledger.evidence(row).unwrap();
     let order = verify_order(&evidence, &bench.clinic.ledger.verifier(), NOON).unwrap();
     let outside = sealed(&bench.descriptor, window(56, 55).start());
-    assert!(holder.rewrap(&order, std::slice::from_ref(&outside)).is_err(), "a segment outside the order");
+    assert!(
+        holder.rewrap(&order, std::slice::from_ref(&outside)).is_err(),
+        "a segment outside the order"
+    );
     let second = sealed(&bench.descriptor, window(57, 55).start());
-    let wrapped = holder.rewrap(&order, &[bench.preamble.clone(), second.clone()]).unwrap();
+    let wrapped = holder
+        .rewrap(&order, &[bench.preamble.clone(), second.clone()])
+        .unwrap();
     let direct = holder.open(&grant, &bench.preamble).unwrap();
     drop(holder);
     let holder = bench.holder();
     let through = holder.open_rewrapped(&grant, &bench.preamble, &wrapped[0]).unwrap();
     assert_eq!(through.as_bytes(), direct.as_bytes());
-    assert!(holder.open_rewrapped(&grant, &second, &wrapped[0]).is_err(), "another segment's wrap");
+    assert!(
+        holder.open_rewrapped(&grant, &second, &wrapped[0]).is_err(),
+        "another segment's wrap"
+    );
     let mut bent = wrapped[0].clone();
     bent.sealed[0] ^= 1;
-    assert!(holder.open_rewrapped(&grant, &bench.preamble, &bent).is_err(), "altered");
+    assert!(
+        holder.open_rewrapped(&grant, &bench.preamble, &bent).is_err(),
+        "altered"
+    );
     holder.destroy(UtcMicros::new(NOON.get() + 30 * DAY)).unwrap();
-    assert!(matches!(holder.open_rewrapped(&grant, &bench.preamble, &wrapped[0]), Err(KeyholderError::NoKey(_))));
+    assert!(matches!(
+        holder.open_rewrapped(&grant, &bench.preamble, &wrapped[0]),
+        Err(KeyholderError::NoKey(_))
+    ));
 }
 
 #[tokio::test]
 async fn a_reserve_key_does_not_lengthen_the_life_of_what_it_seals() {
     let bench = bench().await;
     let holder = bench.holder();
-    let reserve = KeyPlan { reserve: true, ..plan(bench.clinic.cameras[0], -40 * DAY, 100 * DAY, 130 * DAY) };
+    let reserve = KeyPlan {
+        reserve: true,
+        ..plan(bench.clinic.cameras[0], -40 * DAY, 100 * DAY, 130 * DAY)
+    };
     let descriptor = holder.announce(&[reserve]).unwrap().remove(0);
     let grant = bench.release(window(58, 55)).await;
-    holder.open(&grant, &sealed(&descriptor, window(57, 56).start())).unwrap();
+    holder
+        .open(&grant, &sealed(&descriptor, window(57, 56).start()))
+        .unwrap();
     // 31 days later a fresh release of the same minutes is made by a server that forgot retention.
     let now = UtcMicros::new(NOON.get() + 31 * DAY);
     bench.clock.set(now);
@@ -406,12 +525,24 @@ async fn a_reserve_key_does_not_lengthen_the_life_of_what_it_seals() {
     fresh.id = id;
     (fresh.not_before, fresh.not_after) = (now, UtcMicros::new(now.get() + DAY));
     let until = UtcMicros::new(now.get() + MINUTE);
-    let intent = Row::ReleaseIntended { grant: id, camera, range: window(58, 55), purpose: ReleaseUse::View, until };
+    let intent = Row::ReleaseIntended {
+        grant: id,
+        camera,
+        range: window(58, 55),
+        purpose: ReleaseUse::View,
+        until,
+    };
     let ledger = &bench.clinic.ledger;
-    let issued = ledger.force(now, Actor::Person(bench.clinic.manager), Row::GrantIssued { grant: fresh });
+    let issued = ledger.force(
+        now,
+        Actor::Person(bench.clinic.manager),
+        Row::GrantIssued { grant: fresh },
+    );
     let intent = ledger.force(now, Actor::Person(bench.clinic.desk), intent);
-    let evidence =
-        ReleaseEvidence { grant: ledger.evidence(issued).unwrap(), intent: ledger.evidence(intent).unwrap() };
+    let evidence = ReleaseEvidence {
+        grant: ledger.evidence(issued).unwrap(),
+        intent: ledger.evidence(intent).unwrap(),
+    };
     let grant = verify_release(&evidence, &ledger.verifier(), now).unwrap();
     let late = holder.open(&grant, &sealed(&descriptor, window(57, 56).start()));
     assert!(matches!(late, Err(KeyholderError::NoKey(_))));

@@ -57,7 +57,9 @@ pub enum KeyholderError {
         source: std::io::Error,
     },
     /// The keyring's file cannot be decrypted or parsed.
-    #[error("keyring: {0}; it is lost if no standby holds it: footage until now cannot be opened, new keys can be laid with a new keyring")]
+    #[error(
+        "keyring: {0}; it is lost if no standby holds it: footage until now cannot be opened, new keys can be laid with a new keyring"
+    )]
     Damaged(&'static str),
 }
 

@@ -5,9 +5,9 @@ use custody_shared::time::UtcMicros;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::record::CameraKeys;
 use crate::record::days;
 use crate::record::rules::RuleSet;
-use crate::record::CameraKeys;
 
 /// A key pair that should exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,11 @@ pub fn missing(
     let live = || announced.into_iter().flat_map(|keys| keys.live.values());
     let mut plans: Vec<KeyPlan> = wanted(camera, today, rules, zone)
         .into_iter()
-        .filter(|plan| !live().any(|known| !known.reserve && known.valid_from <= plan.valid_from && plan.valid_until <= known.valid_until))
+        .filter(|plan| {
+            !live().any(|known| {
+                !known.reserve && known.valid_from <= plan.valid_from && plan.valid_until <= known.valid_until
+            })
+        })
         .collect();
     let ahead = u32::from(rules.keys_ahead_days) + u32::from(rules.reserve_days) / 2;
     let needed_until = days::start_of(days::after(today, ahead + 1), zone);
@@ -114,7 +118,8 @@ mod tests {
             for plan in &plans {
                 let filmed = days::local_day(plan.valid_from, &zone);
                 let last = days::local_day(UtcMicros::new(plan.destroy_at.get() - 1), &zone);
-                let skip = i32::from(name == "Pacific/Apia" && filmed < date(2011, 12, 30) && last >= date(2011, 12, 30));
+                let skip =
+                    i32::from(name == "Pacific/Apia" && filmed < date(2011, 12, 30) && last >= date(2011, 12, 30));
                 assert!((last - filmed).get_days() >= 30 - skip, "{name} {filmed} {last}");
                 assert!((last - filmed).get_days() <= 30, "{name} {filmed} {last}");
             }
@@ -153,7 +158,11 @@ mod tests {
         assert!(!next[0].reserve);
         for (days_later, reserves) in [(45, 0), (46, 1), (200, 1)] {
             let later = missing(camera(), Some(&keys), days::after(today, days_later), rules, &zone);
-            assert_eq!(later.iter().filter(|plan| plan.reserve).count(), reserves, "{days_later}");
+            assert_eq!(
+                later.iter().filter(|plan| plan.reserve).count(),
+                reserves,
+                "{days_later}"
+            );
         }
     }
 }

@@ -116,7 +116,10 @@ impl Keyring {
         if fields.0.len() != pairs * PAIR + wraps * WRAP + outcomes * OUTCOME {
             return Err(KeyholderError::Damaged("its content has another length than it says"));
         }
-        let mut ring = Self { high_water, ..Self::default() };
+        let mut ring = Self {
+            high_water,
+            ..Self::default()
+        };
         ring.pairs.reserve_exact(pairs);
         for _ in 0..pairs {
             let key_id = KeyId::from_bytes(fields.take()?);
@@ -128,7 +131,11 @@ impl Keyring {
                 reserve: fields.take::<1>()? == [1],
             };
             let seed = Zeroizing::new(fields.take::<32>()?);
-            ring.pairs.push(Pair { key_id, plan, secret: RecipientSecret::from_seed(&seed) });
+            ring.pairs.push(Pair {
+                key_id,
+                plan,
+                secret: RecipientSecret::from_seed(&seed),
+            });
         }
         for _ in 0..wraps {
             ring.wraps.push(Wrap {
@@ -163,7 +170,10 @@ struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], KeyholderError> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(KeyholderError::Damaged("its content is cut short"))?;
+        let (head, rest) = self
+            .0
+            .split_first_chunk::<N>()
+            .ok_or(KeyholderError::Damaged("its content is cut short"))?;
         self.0 = rest;
         Ok(*head)
     }
@@ -178,6 +188,10 @@ impl Fields<'_> {
 
     fn count(&mut self) -> Result<usize, KeyholderError> {
         let count = u32::from_be_bytes(self.take()?) as usize;
-        if count > MAX_RECORDS { Err(KeyholderError::Damaged("it says it holds too much")) } else { Ok(count) }
+        if count > MAX_RECORDS {
+            Err(KeyholderError::Damaged("it says it holds too much"))
+        } else {
+            Ok(count)
+        }
     }
 }

@@ -102,9 +102,8 @@ impl Record {
         draft: DecisionDraft,
     ) -> Result<Option<GrantId>, RecordError> {
         let rules = self.rules().clone();
-        let decide = |state: &State, now: UtcMicros| {
-            resolve(state, rules.at(now, &state.zone()), person, request, now, draft)
-        };
+        let decide =
+            |state: &State, now: UtcMicros| resolve(state, rules.at(now, &state.zone()), person, request, now, draft);
         Ok(self.commit(Actor::Person(person), decide).await?.value)
     }
 
@@ -116,7 +115,12 @@ impl Record {
         self.commit(Actor::Person(person), |state, now| {
             let who = principal(state, person)?;
             let record = state.grant(grant).ok_or_else(|| fold::unknown("grant"))?;
-            decide(&who, Action::EndGrant, Resource::Grant(record.facts(None)), Context { now })?;
+            decide(
+                &who,
+                Action::EndGrant,
+                Resource::Grant(record.facts(None)),
+                Context { now },
+            )?;
             let reason = typed(text::checked(reason, NOTE_CHARS), "the reason", "end-grant")?;
             Ok((vec![Row::GrantEnded { grant, reason }], ()))
         })
@@ -147,13 +151,23 @@ impl Record {
                 let (record, _) = allowed_on_grant(state, person, grant, Some((camera, range)), action, now)?;
                 let minutes = i64::from(rules.at(now, &state.zone()).intent_minutes);
                 let until = intent_end(record, purpose, minutes, now);
-                let row = Row::ReleaseIntended { grant, camera, range, purpose, until };
+                let row = Row::ReleaseIntended {
+                    grant,
+                    camera,
+                    range,
+                    purpose,
+                    until,
+                };
                 Ok((vec![row], (record.row, until)))
             })
             .await?;
         let (grant_row, until) = committed.value;
         let intent_row = committed.rows.first().copied().ok_or(RecordError::Stopping)?;
-        Ok(Intended { grant_row, intent_row, until })
+        Ok(Intended {
+            grant_row,
+            intent_row,
+            until,
+        })
     }
 
     /// Writes what came of intents, together.
@@ -166,7 +180,12 @@ impl Record {
             let rows = ended
                 .into_iter()
                 .filter(|(intent, ..)| state.open_release(*intent).is_some())
-                .map(|(intent, segments, bytes, outcome)| Row::ReleaseDone { intent, segments, bytes, outcome })
+                .map(|(intent, segments, bytes, outcome)| Row::ReleaseDone {
+                    intent,
+                    segments,
+                    bytes,
+                    outcome,
+                })
                 .collect();
             Ok((rows, ()))
         })
@@ -199,7 +218,18 @@ impl Record {
         bytes: u64,
         sha256: Option<Sha256Hash>,
     ) -> Result<(), RecordError> {
-        self.commit(Actor::System, |_, _| Ok((vec![Row::ExportDone { export, outcome, bytes, sha256 }], ()))).await?;
+        self.commit(Actor::System, |_, _| {
+            Ok((
+                vec![Row::ExportDone {
+                    export,
+                    outcome,
+                    bytes,
+                    sha256,
+                }],
+                (),
+            ))
+        })
+        .await?;
         Ok(())
     }
 }
@@ -209,7 +239,10 @@ impl Record {
 /// # Errors
 /// [`Refusal`] for unknown people.
 pub fn principal(state: &State, person: PersonId) -> Result<Principal, Refusal> {
-    state.person(person).map(super::state::Person::principal).ok_or_else(|| fold::unknown("account"))
+    state
+        .person(person)
+        .map(super::state::Person::principal)
+        .ok_or_else(|| fold::unknown("account"))
 }
 
 /// Whether a person may act on a request; the request.
@@ -224,10 +257,18 @@ pub fn allowed_on_request(
     now: UtcMicros,
 ) -> Result<&super::state::FootageRequest, Refusal> {
     let who = principal(state, person)?;
-    let found = state
-        .request(request)
-        .ok_or_else(|| Refusal::new(Rule::NotYours, "there is no such request").of(action.word(), format!("request {request}")))?;
-    decide(&who, action, Resource::Request { request, requester: found.requester }, Context { now })?;
+    let found = state.request(request).ok_or_else(|| {
+        Refusal::new(Rule::NotYours, "there is no such request").of(action.word(), format!("request {request}"))
+    })?;
+    decide(
+        &who,
+        action,
+        Resource::Request {
+            request,
+            requester: found.requester,
+        },
+        Context { now },
+    )?;
     Ok(found)
 }
 
@@ -244,18 +285,23 @@ pub fn allowed_on_grant(
     now: UtcMicros,
 ) -> Result<(&GrantRecord, crate::access::Permit), Refusal> {
     let who = principal(state, person)?;
-    let found = state
-        .grant(grant)
-        .ok_or_else(|| Refusal::new(Rule::NotYours, "there is no such grant").of(action.word(), format!("grant {grant}")))?;
+    let found = state.grant(grant).ok_or_else(|| {
+        Refusal::new(Rule::NotYours, "there is no such grant").of(action.word(), format!("grant {grant}"))
+    })?;
     let permit = decide(&who, action, Resource::Grant(found.facts(wanted)), Context { now })?;
     Ok((found, permit))
 }
 
 fn intent_end(record: &GrantRecord, purpose: ReleaseUse, minutes: i64, now: UtcMicros) -> UtcMicros {
-    let mut until = now.get().saturating_add(minutes * MINUTE_US).min(record.grant.not_after.get());
+    let mut until = now
+        .get()
+        .saturating_add(minutes * MINUTE_US)
+        .min(record.grant.not_after.get());
     if purpose == ReleaseUse::View {
         let first = record.first_play.unwrap_or(now);
-        let end = first.get().saturating_add(i64::from(record.grant.play_minutes) * MINUTE_US);
+        let end = first
+            .get()
+            .saturating_add(i64::from(record.grant.play_minutes) * MINUTE_US);
         until = until.min(end);
     }
     UtcMicros::new(until)
@@ -273,19 +319,33 @@ fn file(
     decide(&who, Action::FileRequest, Resource::Site, Context { now })?;
     let refuse = |rule, message: String| Err(Refusal::new(rule, message).of(act, "site"));
     if matches!(draft.kind, RequestKind::Deletion | RequestKind::Suspension) {
-        return refuse(Rule::KindNotServed, format!("requests for {} are not served by this version", draft.kind));
+        return refuse(
+            Rule::KindNotServed,
+            format!("requests for {} are not served by this version", draft.kind),
+        );
     }
     if !draft.ground.carries(draft.kind) {
-        let legal: Vec<_> =
-            RequestGround::ALL.iter().filter(|ground| ground.carries(draft.kind)).map(|ground| ground.word()).collect();
+        let legal: Vec<_> = RequestGround::ALL
+            .iter()
+            .filter(|ground| ground.carries(draft.kind))
+            .map(|ground| ground.word())
+            .collect();
         return refuse(
             Rule::GroundDoesNotCarry,
-            format!("{} carries no request for {}; its grounds are: {}", draft.ground, draft.kind, legal.join(", ")),
+            format!(
+                "{} carries no request for {}; its grounds are: {}",
+                draft.ground,
+                draft.kind,
+                legal.join(", ")
+            ),
         );
     }
     let recipient = match (draft.kind, draft.recipient) {
         (RequestKind::Provision, None) => {
-            return refuse(Rule::RecipientRequired, "a provision needs agency, officer and document number".to_owned());
+            return refuse(
+                Rule::RecipientRequired,
+                "a provision needs agency, officer and document number".to_owned(),
+            );
         }
         (RequestKind::Provision, Some(given)) => Some(Recipient {
             agency: typed(text::checked(&given.agency, 128), "the agency", act)?,
@@ -307,7 +367,10 @@ fn file(
     let length = draft.range.end().get().saturating_sub(draft.range.start().get());
     if length > i64::from(rules.request_window_hours) * HOUR_US {
         let hours = rules.request_window_hours;
-        return refuse(Rule::WindowTooLong, format!("one request asks for at most {hours} hours; shorten the window"));
+        return refuse(
+            Rule::WindowTooLong,
+            format!("one request asks for at most {hours} hours; shorten the window"),
+        );
     }
     if draft.range.end().get() > now.get().saturating_add(AHEAD_US) || draft.range.start() >= now {
         return refuse(Rule::WindowInFuture, "the window must end before now".to_owned());
@@ -315,7 +378,10 @@ fn file(
     let zone = state.zone();
     let last_day = days::local_day(UtcMicros::new(draft.range.end().get() - 1), &zone);
     if days::end_after(last_day, u32::from(rules.footage_days), &zone) <= now {
-        let message = format!("footage is kept for {} days; this window's day has passed", rules.footage_days);
+        let message = format!(
+            "footage is kept for {} days; this window's day has passed",
+            rules.footage_days
+        );
         return refuse(Rule::AlreadyDestroyed, message);
     }
     let request = RequestId::random();
@@ -346,11 +412,17 @@ fn resolve(
     let asked = allowed_on_request(state, person, request, Action::DecideRequest, now)?;
     let refuse = |rule, message: &str| Err(Refusal::new(rule, message).of(act, format!("request {request}")));
     if asked.state != RequestState::Received {
-        return refuse(Rule::IllegalTransition, &format!("the request is {}; from there it goes to: nothing", asked.state));
+        return refuse(
+            Rule::IllegalTransition,
+            &format!("the request is {}; from there it goes to: nothing", asked.state),
+        );
     }
     let note = typed(text::optional(&draft.note, NOTE_CHARS), "the note", act)?;
     let Some(verdict) = draft.verdict else {
-        return refuse(Rule::GroundRequired, "a refusal needs a ground from the list; words alone are not enough");
+        return refuse(
+            Rule::GroundRequired,
+            "a refusal needs a ground from the list; words alone are not enough",
+        );
     };
     let mut rows = Vec::with_capacity(2);
     let (cameras, range, verdict) = match verdict {
@@ -367,7 +439,10 @@ fn resolve(
                 && range.start() >= asked.range.start()
                 && range.end() <= asked.range.end();
             if !inside || (cameras == asked.cameras && range == asked.range) {
-                return refuse(Rule::NotAPart, "a part has fewer cameras or a shorter window, and nothing that was not asked for");
+                return refuse(
+                    Rule::NotAPart,
+                    "a part has fewer cameras or a shorter window, and nothing that was not asked for",
+                );
             }
             (cameras.clone(), range, Verdict::ApproveInPart { cameras, range })
         }
@@ -397,7 +472,11 @@ fn resolve(
 /// Turns a text error into a refusal that names the field.
 pub(super) fn typed(text: Result<String, TextError>, field: &str, act: &'static str) -> Result<String, Refusal> {
     text.map_err(|error| {
-        let rule = if error == TextError::ResidentNumber { Rule::ResidentNumber } else { Rule::Malformed };
+        let rule = if error == TextError::ResidentNumber {
+            Rule::ResidentNumber
+        } else {
+            Rule::Malformed
+        };
         Refusal::new(rule, format!("{field} {error}")).of(act, "site")
     })
 }

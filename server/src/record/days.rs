@@ -8,11 +8,8 @@ use jiff::{Span, Timestamp};
 /// The local day an instant falls on. Instants outside jiff's years clamp to its first or last day.
 #[must_use]
 pub fn local_day(at: UtcMicros, zone: &TimeZone) -> Date {
-    let timestamp = Timestamp::from_microsecond(at.get()).unwrap_or(if at.get() < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    });
+    let timestamp =
+        Timestamp::from_microsecond(at.get()).unwrap_or(if at.get() < 0 { Timestamp::MIN } else { Timestamp::MAX });
     zone.to_datetime(timestamp).date()
 }
 
@@ -82,7 +79,13 @@ mod tests {
 
     #[test]
     fn an_instant_lies_in_its_own_day() {
-        for name in ["Asia/Seoul", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu"] {
+        for name in [
+            "Asia/Seoul",
+            "Europe/Berlin",
+            "America/Sao_Paulo",
+            "Pacific/Apia",
+            "Asia/Kathmandu",
+        ] {
             let zone = zone(name).unwrap();
             let mut at = 1_520_000_000_000_000_i64;
             while at < 1_560_000_000_000_000 {

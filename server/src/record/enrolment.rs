@@ -87,12 +87,22 @@ impl Record {
             .commit(actor, |state, now| {
                 let act = allowed(state, actor, Action::IssueJoinToken, Resource::Site, now)?;
                 if cameras.is_empty() || cameras.len() > MAX_SLOTS {
-                    return Err(Refusal::new(Rule::Malformed, format!("a token has 1 to {MAX_SLOTS} slots")).of(act, "site"));
+                    return Err(
+                        Refusal::new(Rule::Malformed, format!("a token has 1 to {MAX_SLOTS} slots")).of(act, "site"),
+                    );
                 }
                 let hours = i64::from(rules.at(now, &state.zone()).join_token_hours);
                 let expires_at = UtcMicros::new(now.get().saturating_add(hours * 3_600_000_000));
                 let secret = Sha256Hash::of(secret.as_bytes());
-                Ok((vec![Row::JoinTokenIssued { token: id.clone(), secret, cameras, expires_at }], expires_at))
+                Ok((
+                    vec![Row::JoinTokenIssued {
+                        token: id.clone(),
+                        secret,
+                        cameras,
+                        expires_at,
+                    }],
+                    expires_at,
+                ))
             })
             .await?;
         Ok((Zeroizing::new(format!("{id}.{}", &*secret)), committed.value))
@@ -135,8 +145,17 @@ impl Record {
         certificate: String,
         not_after: UtcMicros,
     ) -> Result<(), RecordError> {
-        self.commit(Actor::Camera(camera), |_, _| Ok((vec![Row::CertificateRenewed { camera, certificate, not_after }], ())))
-            .await?;
+        self.commit(Actor::Camera(camera), |_, _| {
+            Ok((
+                vec![Row::CertificateRenewed {
+                    camera,
+                    certificate,
+                    not_after,
+                }],
+                (),
+            ))
+        })
+        .await?;
         Ok(())
     }
 
@@ -149,8 +168,19 @@ impl Record {
             let act = allowed(state, actor, Action::RevokeCertificate, Resource::Camera(camera), now)?;
             let reason = typed(text::checked(reason, 256), "the reason", act)?;
             let found = state.camera(camera).ok_or_else(|| unknown("camera"))?;
-            let certificate = found.enrolment().ok_or_else(|| unknown("certificate"))?.certificate.clone();
-            Ok((vec![Row::CertificateRevoked { camera, certificate, reason }], ()))
+            let certificate = found
+                .enrolment()
+                .ok_or_else(|| unknown("certificate"))?
+                .certificate
+                .clone();
+            Ok((
+                vec![Row::CertificateRevoked {
+                    camera,
+                    certificate,
+                    reason,
+                }],
+                (),
+            ))
         })
         .await?;
         Ok(())
@@ -171,28 +201,47 @@ pub fn slot_of(state: &State, token: &str, slot: Option<&str>, now: UtcMicros) -
     // Unknown ids compare with something too.
     let expected = known.map_or(Sha256Hash::ZERO, |token| token.secret);
     let equal = bool::from(given.as_bytes().ct_eq(expected.as_bytes()));
-    let known = known.filter(|token| equal && now < token.expires_at).ok_or_else(invalid)?;
-    let mut free = known.slots.iter().filter(|(_, used)| !**used).map(|(camera, _)| *camera);
+    let known = known
+        .filter(|token| equal && now < token.expires_at)
+        .ok_or_else(invalid)?;
+    let mut free = known
+        .slots
+        .iter()
+        .filter(|(_, used)| !**used)
+        .map(|(camera, _)| *camera);
     match slot {
         Some(name) => free
-            .find(|camera| state.camera(*camera).is_some_and(|camera| camera.name == name || camera.id.to_string() == name))
+            .find(|camera| {
+                state
+                    .camera(*camera)
+                    .is_some_and(|camera| camera.name == name || camera.id.to_string() == name)
+            })
             .ok_or_else(taken),
         None => match (free.next(), free.next()) {
             (Some(only), None) => Ok(only),
             (None, _) => Err(taken()),
-            (Some(_), Some(_)) => {
-                Err(Refusal::new(Rule::SlotTaken, "the token has several free slots; name the camera").of("join", "token"))
-            }
+            (Some(_), Some(_)) => Err(Refusal::new(
+                Rule::SlotTaken,
+                "the token has several free slots; name the camera",
+            )
+            .of("join", "token")),
         },
     }
 }
 
 fn invalid() -> Refusal {
-    Refusal::new(Rule::TokenInvalid, "the token is unknown, wrong or expired; ask for a new one")
+    Refusal::new(
+        Rule::TokenInvalid,
+        "the token is unknown, wrong or expired; ask for a new one",
+    )
 }
 
 fn taken() -> Refusal {
-    Refusal::new(Rule::SlotTaken, "the token has no free slot for this camera; ask for a new one").of("join", "token")
+    Refusal::new(
+        Rule::SlotTaken,
+        "the token has no free slot for this camera; ask for a new one",
+    )
+    .of("join", "token")
 }
 
 /// Whether an actor may act: people by their grade, the console always, nobody else.
@@ -209,6 +258,8 @@ pub(super) fn allowed(
             decide(&principal(state, person)?, action, what, Context { now })?;
             Ok(action.word())
         }
-        Actor::Camera(_) | Actor::System => Err(Refusal::new(Rule::GradeMayNot, "only people do this").of(action.word(), "site")),
+        Actor::Camera(_) | Actor::System => {
+            Err(Refusal::new(Rule::GradeMayNot, "only people do this").of(action.word(), "site"))
+        }
     }
 }

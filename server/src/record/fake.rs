@@ -39,7 +39,10 @@ pub(crate) struct MemoryLedger {
 impl MemoryLedger {
     pub(crate) fn new(seed: u8) -> Arc<Self> {
         let signer = LogSigner::from_seed("custody/test", &[seed; 32]).unwrap();
-        Arc::new(Self { rows: Mutex::new((Vec::new(), Mode::Works)), signer })
+        Arc::new(Self {
+            rows: Mutex::new((Vec::new(), Mode::Works)),
+            signer,
+        })
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -52,14 +55,27 @@ impl MemoryLedger {
 
     /// Number of rows of one kind.
     pub(crate) fn of_kind(&self, kind: u16) -> usize {
-        self.rows.lock().unwrap().0.iter().filter(|(_, row)| row.kind == kind).count()
+        self.rows
+            .lock()
+            .unwrap()
+            .0
+            .iter()
+            .filter(|(_, row)| row.kind == kind)
+            .count()
     }
 
     /// Appends a row past every check of the record.
     pub(crate) fn force(&self, at: UtcMicros, actor: Actor, row: Row) -> u64 {
         let body = super::encode(&super::Entry { at, actor, row }).unwrap();
         let mut rows = self.rows.lock().unwrap();
-        rows.0.push((Salt::random().unwrap(), NewRow { kind: 0, purge_on_day: 0, body }));
+        rows.0.push((
+            Salt::random().unwrap(),
+            NewRow {
+                kind: 0,
+                purge_on_day: 0,
+                body,
+            },
+        ));
         rows.0.len() as u64 - 1
     }
 }
@@ -87,12 +103,22 @@ impl LedgerPort for MemoryLedger {
     }
 
     fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PortError> {
-        Ok(self.rows.lock().unwrap().0.get(usize::try_from(index).unwrap()).map(|(_, row)| row.body.clone()))
+        Ok(self
+            .rows
+            .lock()
+            .unwrap()
+            .0
+            .get(usize::try_from(index).unwrap())
+            .map(|(_, row)| row.body.clone()))
     }
 
     fn evidence(&self, index: u64) -> Result<RowEvidence, PortError> {
         let rows = self.rows.lock().unwrap();
-        let hashes: Vec<NodeHash> = rows.0.iter().map(|(salt, row)| commit(salt, &row.body).hash()).collect();
+        let hashes: Vec<NodeHash> = rows
+            .0
+            .iter()
+            .map(|(salt, row)| commit(salt, &row.body).hash())
+            .collect();
         let size = hashes.len() as u64;
         let (salt, row) = &rows.0[usize::try_from(index).unwrap()];
         Ok(RowEvidence {
@@ -121,7 +147,9 @@ pub(crate) struct Clinic {
 /// One verifier for all: hashing takes its time.
 fn verifier() -> String {
     static VERIFIER: OnceLock<String> = OnceLock::new();
-    VERIFIER.get_or_init(|| password::hash("any", PASSWORD).unwrap()).clone()
+    VERIFIER
+        .get_or_init(|| password::hash("any", PASSWORD).unwrap())
+        .clone()
 }
 
 pub(crate) async fn clinic() -> Clinic {
@@ -129,9 +157,12 @@ pub(crate) async fn clinic() -> Clinic {
     let record = Record::open(ledger.clone(), Rules::kr(), Arc::new(clock.clone())).unwrap();
     record.create_site("Clinic", "Asia/Seoul").await.unwrap();
     let mut people = Vec::new();
-    for (name, grade) in
-        [("desk", Grade::Asks), ("manager", Grade::Decides), ("owner", Grade::Decides), ("contractor", Grade::Administers)]
-    {
+    for (name, grade) in [
+        ("desk", Grade::Asks),
+        ("manager", Grade::Decides),
+        ("owner", Grade::Decides),
+        ("contractor", Grade::Administers),
+    ] {
         let person = PersonId::random();
         let row = Row::PersonAdded {
             person,
@@ -149,7 +180,16 @@ pub(crate) async fn clinic() -> Clinic {
     }
     cameras.sort_unstable();
     let [desk, manager, owner, contractor] = people.try_into().unwrap();
-    Clinic { ledger, clock, record, desk, manager, owner, contractor, cameras }
+    Clinic {
+        ledger,
+        clock,
+        record,
+        desk,
+        manager,
+        owner,
+        contractor,
+        cameras,
+    }
 }
 
 pub(crate) fn camera(name: &str) -> CameraDraft {
@@ -164,7 +204,11 @@ pub(crate) fn camera(name: &str) -> CameraDraft {
 
 /// A window from `from` to `to` minutes before noon.
 pub(crate) fn window(from: i64, to: i64) -> TimeRange {
-    TimeRange::new(UtcMicros::new(NOON.get() - from * MINUTE), UtcMicros::new(NOON.get() - to * MINUTE)).unwrap()
+    TimeRange::new(
+        UtcMicros::new(NOON.get() - from * MINUTE),
+        UtcMicros::new(NOON.get() - to * MINUTE),
+    )
+    .unwrap()
 }
 
 impl Clinic {
@@ -183,7 +227,14 @@ impl Clinic {
     /// A request of the desk's, approved by the manager.
     pub(crate) async fn granted(&self) -> custody_shared::id::GrantId {
         let request = self.record.file_request(self.desk, self.draft()).await.unwrap();
-        let approve = super::cases::DecisionDraft { verdict: Some(super::Verdict::Approve), note: String::new() };
-        self.record.decide_request(self.manager, request, approve).await.unwrap().unwrap()
+        let approve = super::cases::DecisionDraft {
+            verdict: Some(super::Verdict::Approve),
+            note: String::new(),
+        };
+        self.record
+            .decide_request(self.manager, request, approve)
+            .await
+            .unwrap()
+            .unwrap()
     }
 }

@@ -42,7 +42,9 @@ pub(super) fn change<'a, K: Ord + Clone, V: Clone>(
     if !table.contains_key(key) {
         return Err(unknown(what));
     }
-    Ok(Arc::make_mut(Arc::make_mut(table).get_mut(key).expect("it was just found")))
+    Ok(Arc::make_mut(
+        Arc::make_mut(table).get_mut(key).expect("it was just found"),
+    ))
 }
 
 /// Adds a value under a new key.
@@ -78,8 +80,12 @@ impl State {
                     return Err(illegal("the site exists already"));
                 }
                 let known = days::zone(zone).map_err(|message| Refusal::new(Rule::Malformed, message))?;
-                self.site =
-                    Some(Arc::new(Site { id: *site, name: name.clone(), zone: known, zone_name: zone.clone() }));
+                self.site = Some(Arc::new(Site {
+                    id: *site,
+                    name: name.clone(),
+                    zone: known,
+                    zone_name: zone.clone(),
+                }));
             }
             Row::PersonAdded { .. } | Row::PersonChanged { .. } => self.fold_person(at, entry.actor, &entry.row)?,
             Row::SignedIn { person } => {
@@ -87,7 +93,10 @@ impl State {
                 person.failures = 0;
                 person.failed_at = None;
             }
-            Row::SignInRefused { person: Some(person), locked: false } => {
+            Row::SignInRefused {
+                person: Some(person),
+                locked: false,
+            } => {
                 let person = change(&mut self.people, person, "person")?;
                 person.failures = person.failures.saturating_add(1);
                 person.failed_at = Some(at);
@@ -117,7 +126,13 @@ impl State {
 
     fn fold_person(&mut self, at: UtcMicros, actor: Actor, row: &Row) -> Result<(), FoldError> {
         match row {
-            Row::PersonAdded { person, name, display, grade, verifier } => {
+            Row::PersonAdded {
+                person,
+                name,
+                display,
+                grade,
+                verifier,
+            } => {
                 if self.person_by_name(name).is_some() {
                     return Err(taken("name"));
                 }
@@ -134,7 +149,13 @@ impl State {
                 };
                 add(&mut self.people, *person, added, "person")
             }
-            Row::PersonChanged { person, grade, verifier, active, unlock } => {
+            Row::PersonChanged {
+                person,
+                grade,
+                verifier,
+                active,
+                unlock,
+            } => {
                 own_password_only(actor, *person, grade.is_none() && active.is_none() && !unlock)?;
                 let changed = change(&mut self.people, person, "person")?;
                 changed.grade = grade.unwrap_or(changed.grade);
@@ -155,10 +176,20 @@ impl State {
 
     fn fold_camera(&mut self, at: UtcMicros, row: &Row) -> Result<(), FoldError> {
         match row {
-            Row::CameraAdded { camera, name, location, class, purpose, legal_ground } => {
+            Row::CameraAdded {
+                camera,
+                name,
+                location,
+                class,
+                purpose,
+                legal_ground,
+            } => {
                 match class {
                     LocationClass::Prohibited => {
-                        return Err(Refusal::new(Rule::ProhibitedPlace, "no camera may film in such a place"));
+                        return Err(Refusal::new(
+                            Rule::ProhibitedPlace,
+                            "no camera may film in such a place",
+                        ));
                     }
                     LocationClass::Private => {
                         return Err(Refusal::new(
@@ -183,20 +214,41 @@ impl State {
                 };
                 add(&mut self.cameras, *camera, added, "camera")
             }
-            Row::JoinTokenIssued { token, secret, cameras, expires_at } => {
+            Row::JoinTokenIssued {
+                token,
+                secret,
+                cameras,
+                expires_at,
+            } => {
                 if cameras.is_empty() || cameras.iter().any(|camera| !self.cameras.contains_key(camera)) {
                     return Err(unknown("camera"));
                 }
                 // Tokens long past their end are of no use to anybody; the rows keep their history.
                 let day = 86_400_000_000;
-                if self.tokens.values().any(|old| old.expires_at.get().saturating_add(day) < at.get()) {
-                    Arc::make_mut(&mut self.tokens).retain(|_, old| old.expires_at.get().saturating_add(day) >= at.get());
+                if self
+                    .tokens
+                    .values()
+                    .any(|old| old.expires_at.get().saturating_add(day) < at.get())
+                {
+                    Arc::make_mut(&mut self.tokens)
+                        .retain(|_, old| old.expires_at.get().saturating_add(day) >= at.get());
                 }
                 let slots = cameras.iter().map(|camera| (*camera, false)).collect();
-                let issued = JoinToken { id: token.clone(), secret: *secret, expires_at: *expires_at, slots };
+                let issued = JoinToken {
+                    id: token.clone(),
+                    secret: *secret,
+                    expires_at: *expires_at,
+                    slots,
+                };
                 add(&mut self.tokens, token.clone(), issued, "token")
             }
-            Row::CameraEnrolled { camera, token, statement_public, witness_public, certificate } => {
+            Row::CameraEnrolled {
+                camera,
+                token,
+                statement_public,
+                witness_public,
+                certificate,
+            } => {
                 let invalid = || Refusal::new(Rule::TokenInvalid, "the token is unknown or expired; ask for a new one");
                 let spent = change(&mut self.tokens, token, "token").map_err(|_| invalid())?;
                 if at >= spent.expires_at {
@@ -204,13 +256,20 @@ impl State {
                 }
                 match spent.slots.get_mut(camera) {
                     Some(used @ false) => *used = true,
-                    Some(true) => return Err(Refusal::new(Rule::SlotTaken, "this camera has joined with this token already")),
+                    Some(true) => {
+                        return Err(Refusal::new(
+                            Rule::SlotTaken,
+                            "this camera has joined with this token already",
+                        ));
+                    }
                     None => return Err(Refusal::new(Rule::SlotTaken, "the token has no slot for this camera")),
                 }
                 // Restored or replaced agents make new keys; a known key means a copied identity.
-                if self.cameras().flat_map(|camera| &camera.enrolments).any(|known| {
-                    known.statement_public == *statement_public || known.witness_public == *witness_public
-                }) {
+                if self
+                    .cameras()
+                    .flat_map(|camera| &camera.enrolments)
+                    .any(|known| known.statement_public == *statement_public || known.witness_public == *witness_public)
+                {
                     return Err(taken("statement or witness key"));
                 }
                 change(&mut self.cameras, camera, "camera")?.enrolments.push(Enrolment {
@@ -223,19 +282,25 @@ impl State {
                 });
                 Ok(())
             }
-            Row::CertificateRenewed { camera, certificate, .. } => {
+            Row::CertificateRenewed {
+                camera, certificate, ..
+            } => {
                 let enrolment = change(&mut self.cameras, camera, "camera")?
                     .enrolments
                     .last_mut()
                     .ok_or_else(|| illegal("the camera has not joined"))?;
                 if enrolment.revoked {
-                    return Err(illegal("the camera's certificate was revoked; join again with a new token"));
+                    return Err(illegal(
+                        "the camera's certificate was revoked; join again with a new token",
+                    ));
                 }
                 let ended = std::mem::replace(&mut enrolment.certificate, certificate.clone());
                 enrolment.ended_certificates.push(ended);
                 Ok(())
             }
-            Row::CertificateRevoked { camera, certificate, .. } => {
+            Row::CertificateRevoked {
+                camera, certificate, ..
+            } => {
                 let camera = change(&mut self.cameras, camera, "camera")?;
                 let enrolment = camera
                     .enrolments
@@ -256,7 +321,10 @@ impl State {
 /// A person may set their own password and nothing else of their account.
 fn own_password_only(actor: Actor, person: PersonId, only_password: bool) -> Result<(), FoldError> {
     if actor == Actor::Person(person) && !only_password {
-        return Err(Refusal::new(Rule::OwnAccount, "nobody changes their own grade or account"));
+        return Err(Refusal::new(
+            Rule::OwnAccount,
+            "nobody changes their own grade or account",
+        ));
     }
     Ok(())
 }

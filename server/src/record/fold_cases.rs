@@ -15,7 +15,18 @@ const DAY_US: i64 = 86_400_000_000;
 pub(super) fn fold(state: &mut State, index: u64, entry: &Entry) -> Result<(), FoldError> {
     let at = entry.at;
     match &entry.row {
-        Row::RequestFiled { request, kind, requester, cameras, range, purpose, ground, copy, recipient, due } => {
+        Row::RequestFiled {
+            request,
+            kind,
+            requester,
+            cameras,
+            range,
+            purpose,
+            ground,
+            copy,
+            recipient,
+            due,
+        } => {
             if entry.actor != Actor::Person(*requester) {
                 return Err(illegal("a request is filed by its requester"));
             }
@@ -54,14 +65,25 @@ pub(super) fn fold(state: &mut State, index: u64, entry: &Entry) -> Result<(), F
             };
             let request = change(&mut state.requests, request, "request")?;
             if by == request.requester {
-                return Err(Refusal::new(Rule::OwnRequest, "nobody decides their own request; ask another manager"));
+                return Err(Refusal::new(
+                    Rule::OwnRequest,
+                    "nobody decides their own request; ask another manager",
+                ));
             }
-            go(request, match verdict {
-                Verdict::Approve => RequestState::Approved,
-                Verdict::ApproveInPart { .. } => RequestState::PartlyApproved,
-                Verdict::Refuse { .. } => RequestState::Refused,
-            })?;
-            request.decision = Some(Decision { by, at, verdict: verdict.clone(), note: note.clone() });
+            go(
+                request,
+                match verdict {
+                    Verdict::Approve => RequestState::Approved,
+                    Verdict::ApproveInPart { .. } => RequestState::PartlyApproved,
+                    Verdict::Refuse { .. } => RequestState::Refused,
+                },
+            )?;
+            request.decision = Some(Decision {
+                by,
+                at,
+                verdict: verdict.clone(),
+                note: note.clone(),
+            });
             Ok(())
         }
         Row::GrantIssued { grant } => issue(state, index, entry.actor, grant),
@@ -73,15 +95,24 @@ pub(super) fn fold(state: &mut State, index: u64, entry: &Entry) -> Result<(), F
             record.ended = true;
             Ok(())
         }
-        Row::ReleaseIntended { grant, camera, range, purpose, until } => {
-            release(state, index, at, &OpenRelease {
+        Row::ReleaseIntended {
+            grant,
+            camera,
+            range,
+            purpose,
+            until,
+        } => release(
+            state,
+            index,
+            at,
+            &OpenRelease {
                 grant: *grant,
                 camera: *camera,
                 range: *range,
                 purpose: *purpose,
                 until: *until,
-            })
-        }
+            },
+        ),
         Row::ReleaseDone { intent, .. } => {
             if Arc::make_mut(&mut state.open_releases).remove(intent).is_none() {
                 return Err(unknown("open release"));
@@ -91,11 +122,29 @@ pub(super) fn fold(state: &mut State, index: u64, entry: &Entry) -> Result<(), F
         Row::ExportIntended { export, grant } => {
             let record = state.grants.get(grant).ok_or_else(|| unknown("grant"))?;
             if !record.copy() {
-                return Err(Refusal::new(Rule::ViewOnly, "this grant allows viewing; file a request for a copy"));
+                return Err(Refusal::new(
+                    Rule::ViewOnly,
+                    "this grant allows viewing; file a request for a copy",
+                ));
             }
-            add(&mut state.exports, *export, ExportRecord { id: *export, grant: *grant, at, done: None }, "export")
+            add(
+                &mut state.exports,
+                *export,
+                ExportRecord {
+                    id: *export,
+                    grant: *grant,
+                    at,
+                    done: None,
+                },
+                "export",
+            )
         }
-        Row::ExportDone { export, outcome, bytes, sha256 } => {
+        Row::ExportDone {
+            export,
+            outcome,
+            bytes,
+            sha256,
+        } => {
             let export = change(&mut state.exports, export, "export")?;
             if export.done.is_some() {
                 return Err(illegal("the export has ended already"));
@@ -116,7 +165,10 @@ fn go(request: &mut FootageRequest, to: RequestState) -> Result<(), FoldError> {
         } else {
             next.iter().map(|state| state.word()).collect::<Vec<_>>().join(", ")
         };
-        return Err(illegal(format!("the request is {}; from there it goes to: {legal}", request.state)));
+        return Err(illegal(format!(
+            "the request is {}; from there it goes to: {legal}",
+            request.state
+        )));
     }
     request.state = to;
     Ok(())
@@ -125,7 +177,10 @@ fn go(request: &mut FootageRequest, to: RequestState) -> Result<(), FoldError> {
 /// A grant follows from the decision on its request, by the same person, and allows no more than was decided.
 fn issue(state: &mut State, index: u64, actor: Actor, grant: &custody_shared::grant::Grant) -> Result<(), FoldError> {
     let request = change(&mut state.requests, &grant.request, "request")?;
-    let decision = request.decision.as_ref().ok_or_else(|| illegal("the request is not decided"))?;
+    let decision = request
+        .decision
+        .as_ref()
+        .ok_or_else(|| illegal("the request is not decided"))?;
     let (cameras, range) = match &decision.verdict {
         Verdict::Approve => (&request.cameras, request.range),
         Verdict::ApproveInPart { cameras, range } => (cameras, *range),
@@ -141,7 +196,13 @@ fn issue(state: &mut State, index: u64, actor: Actor, grant: &custody_shared::gr
         return Err(illegal("a grant allows exactly what was decided"));
     }
     request.grant = Some(grant.id);
-    let record = GrantRecord { grant: grant.clone(), row: index, first_play: None, releases: 0, ended: false };
+    let record = GrantRecord {
+        grant: grant.clone(),
+        row: index,
+        first_play: None,
+        releases: 0,
+        ended: false,
+    };
     add(&mut state.grants, grant.id, record, "grant")
 }
 
@@ -152,23 +213,38 @@ fn release(state: &mut State, index: u64, at: UtcMicros, open: &OpenRelease) -> 
         && open.range.start() >= grant.range.start()
         && open.range.end() <= grant.range.end();
     if !inside {
-        return Err(Refusal::new(Rule::OutsideGrant, "this camera or time is not part of the grant"));
+        return Err(Refusal::new(
+            Rule::OutsideGrant,
+            "this camera or time is not part of the grant",
+        ));
     }
     if record.ended {
-        return Err(Refusal::new(Rule::GrantEnded, "this grant was ended; file a new request"));
+        return Err(Refusal::new(
+            Rule::GrantEnded,
+            "this grant was ended; file a new request",
+        ));
     }
     if at < grant.not_before || at >= grant.not_after || open.until > grant.not_after || open.until <= at {
-        return Err(Refusal::new(Rule::GrantExpired, "the release lies outside the grant's time"));
+        return Err(Refusal::new(
+            Rule::GrantExpired,
+            "the release lies outside the grant's time",
+        ));
     }
     if let ReleaseUse::Export(export) = open.purpose {
-        let known = state.exports.get(&export).is_some_and(|known| known.grant == open.grant && known.done.is_none());
+        let known = state
+            .exports
+            .get(&export)
+            .is_some_and(|known| known.grant == open.grant && known.done.is_none());
         if !known {
             return Err(unknown("running export"));
         }
     } else {
         record.first_play = record.first_play.or(Some(at));
         if record.minutes_end().is_some_and(|end| open.until > end) {
-            return Err(Refusal::new(Rule::MinutesUsed, "the minutes counted from the first play have passed"));
+            return Err(Refusal::new(
+                Rule::MinutesUsed,
+                "the minutes counted from the first play have passed",
+            ));
         }
     }
     record.releases += 1;

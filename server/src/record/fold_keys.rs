@@ -17,7 +17,10 @@ pub(super) fn fold(state: &mut State, index: u64, row: &Row) -> Result<(), FoldE
                 return Err(unknown("camera"));
             }
             if descriptors.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
-                return Err(Refusal::new(Rule::Malformed, format!("a row announces 1 to {MAX_DESCRIPTORS} keys")));
+                return Err(Refusal::new(
+                    Rule::Malformed,
+                    format!("a row announces 1 to {MAX_DESCRIPTORS} keys"),
+                ));
             }
             let keys = keys_of(state, *camera);
             for descriptor in descriptors {
@@ -26,7 +29,10 @@ pub(super) fn fold(state: &mut State, index: u64, row: &Row) -> Result<(), FoldE
                 }
                 // A public half that changes under its id would be a substitution.
                 if keys.live.contains_key(&descriptor.key_id)
-                    || keys.destroyed.iter().any(|destroyed| destroyed.key == descriptor.key_id)
+                    || keys
+                        .destroyed
+                        .iter()
+                        .any(|destroyed| destroyed.key == descriptor.key_id)
                 {
                     return Err(taken("key id"));
                 }
@@ -35,7 +41,15 @@ pub(super) fn fold(state: &mut State, index: u64, row: &Row) -> Result<(), FoldE
             keys.issue += 1;
             Ok(())
         }
-        Row::KeyDestroyed { camera, key, range, reserve, due, done, method } => {
+        Row::KeyDestroyed {
+            camera,
+            key,
+            range,
+            reserve,
+            due,
+            done,
+            method,
+        } => {
             let keys = keys_of(state, *camera);
             // A key may die unannounced: its announcement failed and its day came.
             if keys.live.remove(key).is_none() && keys.destroyed.iter().any(|destroyed| destroyed.key == *key) {
@@ -51,12 +65,23 @@ pub(super) fn fold(state: &mut State, index: u64, row: &Row) -> Result<(), FoldE
             }));
             Ok(())
         }
-        Row::RewrapOrdered { camera, key, range, destroy_at, reason } => {
+        Row::RewrapOrdered {
+            camera,
+            key,
+            range,
+            destroy_at,
+            reason,
+        } => {
             if !state.keys(*camera).is_some_and(|keys| keys.live.contains_key(key)) {
                 return Err(unknown("key"));
             }
-            let order =
-                RewrapOrder { camera: *camera, key: *key, range: *range, destroy_at: *destroy_at, reason: *reason };
+            let order = RewrapOrder {
+                camera: *camera,
+                key: *key,
+                range: *range,
+                destroy_at: *destroy_at,
+                reason: *reason,
+            };
             add(&mut state.orders, index, order, "order")
         }
         _ => Err(illegal("no row about keys")),

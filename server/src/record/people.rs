@@ -44,7 +44,14 @@ impl Record {
         let site = SiteId::random();
         self.commit(Actor::Console, |_, _| {
             let name = typed(text::checked(name, NAME_CHARS), "the site's name", "create-site")?;
-            Ok((vec![Row::SiteCreated { site, name, zone: zone.to_owned() }], ()))
+            Ok((
+                vec![Row::SiteCreated {
+                    site,
+                    name,
+                    zone: zone.to_owned(),
+                }],
+                (),
+            ))
         })
         .await?;
         Ok(site)
@@ -57,19 +64,39 @@ impl Record {
     pub async fn add_person(&self, actor: Actor, draft: PersonDraft) -> Result<PersonId, RecordError> {
         let act = Action::ManagePeople.word();
         // Refused before the work, and again under the lock.
-        if let Err(refusal) = allowed(&self.state(), actor, Action::ManagePeople, Resource::Site, self.clock().now()) {
-            return self.commit(actor, |_, _| Err(refusal)).await.map(|never: super::Committed<PersonId>| never.value);
+        if let Err(refusal) = allowed(
+            &self.state(),
+            actor,
+            Action::ManagePeople,
+            Resource::Site,
+            self.clock().now(),
+        ) {
+            return self
+                .commit(actor, |_, _| Err(refusal))
+                .await
+                .map(|never: super::Committed<PersonId>| never.value);
         }
         let name = typed(text::checked(&draft.name, NAME_CHARS), "the name", act)?.to_lowercase();
         if name.chars().any(char::is_whitespace) {
-            return Err(Refusal::new(Rule::Malformed, "a sign-in name holds no white space").of(act, "site").into());
+            return Err(Refusal::new(Rule::Malformed, "a sign-in name holds no white space")
+                .of(act, "site")
+                .into());
         }
         let display = typed(text::checked(&draft.display, NAME_CHARS), "the shown name", act)?;
         let verifier = hashed(name.clone(), draft.password).await?;
         let person = PersonId::random();
         self.commit(actor, |state, now| {
             allowed(state, actor, Action::ManagePeople, Resource::Site, now)?;
-            Ok((vec![Row::PersonAdded { person, name, display, grade: draft.grade, verifier }], ()))
+            Ok((
+                vec![Row::PersonAdded {
+                    person,
+                    name,
+                    display,
+                    grade: draft.grade,
+                    verifier,
+                }],
+                (),
+            ))
         })
         .await?;
         Ok(person)
@@ -81,7 +108,12 @@ impl Record {
     /// [`RecordError::Refused`] with the rule.
     pub async fn change_person(&self, actor: Actor, person: PersonId, change: PersonChange) -> Result<(), RecordError> {
         let own = actor == Actor::Person(person) && change.grade.is_none() && change.active.is_none() && !change.unlock;
-        let name = self.state().person(person).ok_or_else(|| unknown("account"))?.name.clone();
+        let name = self
+            .state()
+            .person(person)
+            .ok_or_else(|| unknown("account"))?
+            .name
+            .clone();
         let verifier = match change.password {
             Some(password) => Some(hashed(name, password).await?),
             None => None,
@@ -91,7 +123,16 @@ impl Record {
                 allowed(state, actor, Action::ManagePeople, Resource::Person(person), now)?;
             }
             let (grade, active, unlock) = (change.grade, change.active, change.unlock);
-            Ok((vec![Row::PersonChanged { person, grade, verifier, active, unlock }], ()))
+            Ok((
+                vec![Row::PersonChanged {
+                    person,
+                    grade,
+                    verifier,
+                    active,
+                    unlock,
+                }],
+                (),
+            ))
         })
         .await?;
         Ok(())
@@ -102,5 +143,9 @@ async fn hashed(name: String, password: zeroize::Zeroizing<String>) -> Result<St
     tokio::task::spawn_blocking(move || password::hash(&name, &password))
         .await
         .map_err(|_| RecordError::Stopping)?
-        .map_err(|error| Refusal::new(Rule::Malformed, error.to_string()).of(Action::ManagePeople.word(), "site").into())
+        .map_err(|error| {
+            Refusal::new(Rule::Malformed, error.to_string())
+                .of(Action::ManagePeople.word(), "site")
+                .into()
+        })
 }

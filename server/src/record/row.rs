@@ -93,14 +93,29 @@ pub enum RewrapReason {
 /// One kind of decision or event each. Numbers of kinds are in [`Row::kind`] and never reused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[allow(missing_docs, reason = "fields are named in the glossary's words and described in the record's text")]
+#[allow(
+    missing_docs,
+    reason = "fields are named in the glossary's words and described in the record's text"
+)]
 pub enum Row {
     /// First row of every ledger.
     SiteCreated { site: SiteId, name: String, zone: String },
     /// An account; `verifier` is an Argon2id PHC string.
-    PersonAdded { person: PersonId, name: String, display: String, grade: Grade, verifier: String },
+    PersonAdded {
+        person: PersonId,
+        name: String,
+        display: String,
+        grade: Grade,
+        verifier: String,
+    },
     /// What changed of an account; `None` is unchanged. `unlock` ends a lock-out.
-    PersonChanged { person: PersonId, grade: Option<Grade>, verifier: Option<String>, active: Option<bool>, unlock: bool },
+    PersonChanged {
+        person: PersonId,
+        grade: Option<Grade>,
+        verifier: Option<String>,
+        active: Option<bool>,
+        unlock: bool,
+    },
     /// A camera may exist.
     CameraAdded {
         camera: CameraId,
@@ -136,7 +151,11 @@ pub enum Row {
         not_after: UtcMicros,
     },
     /// A certificate that ends now.
-    CertificateRevoked { camera: CameraId, certificate: String, reason: String },
+    CertificateRevoked {
+        camera: CameraId,
+        certificate: String,
+        reason: String,
+    },
     /// Public halves laid ahead for a camera; their private halves are durable with every holder.
     KeysAnnounced {
         camera: CameraId,
@@ -184,14 +203,21 @@ pub enum Row {
     /// The requester took it back.
     RequestWithdrawn { request: RequestId },
     /// A decision.
-    RequestDecided { request: RequestId, verdict: Verdict, note: String },
+    RequestDecided {
+        request: RequestId,
+        verdict: Verdict,
+        note: String,
+    },
     /// What an approval allows.
     GrantIssued {
         #[serde(with = "wire::grant")]
         grant: Grant,
     },
     /// A grant that ends before its time.
-    GrantEnded { grant: custody_shared::id::GrantId, reason: String },
+    GrantEnded {
+        grant: custody_shared::id::GrantId,
+        reason: String,
+    },
     /// Footage is about to be opened; good until `until`.
     ReleaseIntended {
         grant: custody_shared::id::GrantId,
@@ -203,11 +229,24 @@ pub enum Row {
         until: UtcMicros,
     },
     /// What came of the intent in row `intent`.
-    ReleaseDone { intent: u64, segments: u32, bytes: u64, outcome: Outcome },
+    ReleaseDone {
+        intent: u64,
+        segments: u32,
+        bytes: u64,
+        outcome: Outcome,
+    },
     /// A copy is about to be prepared.
-    ExportIntended { export: ExportId, grant: custody_shared::id::GrantId },
+    ExportIntended {
+        export: ExportId,
+        grant: custody_shared::id::GrantId,
+    },
     /// What came of it.
-    ExportDone { export: ExportId, outcome: Outcome, bytes: u64, sha256: Option<Sha256Hash> },
+    ExportDone {
+        export: ExportId,
+        outcome: Outcome,
+        bytes: u64,
+        sha256: Option<Sha256Hash>,
+    },
     /// Somebody signed in.
     SignedIn { person: PersonId },
     /// Somebody failed to; unknown names are not kept, people type passwords there.
@@ -270,7 +309,9 @@ impl Row {
             | Self::ReleaseDone { .. }
             | Self::ExportIntended { .. }
             | Self::ExportDone { .. } => RetentionClass::Register,
-            Self::SignedIn { .. } | Self::SignInRefused { .. } | Self::AccessRefused { .. } => RetentionClass::HandlerAccess,
+            Self::SignedIn { .. } | Self::SignInRefused { .. } | Self::AccessRefused { .. } => {
+                RetentionClass::HandlerAccess
+            }
         }
     }
 }

@@ -183,7 +183,11 @@ impl Rules {
     /// [`RulesError`] names what is wrong and how to write it.
     pub fn parse(text: &str) -> Result<Self, RulesError> {
         let raw: RawRules = toml::from_str(text).map_err(|error| RulesError::Syntax(error.message().to_owned()))?;
-        let versions = raw.version.into_iter().map(RuleSet::validate).collect::<Result<Vec<_>, _>>()?;
+        let versions = raw
+            .version
+            .into_iter()
+            .map(RuleSet::validate)
+            .collect::<Result<Vec<_>, _>>()?;
         if versions.is_empty() || !versions.is_sorted_by(|a, b| a.effective_on < b.effective_on) {
             return Err(RulesError::Order);
         }
@@ -193,7 +197,11 @@ impl Rules {
     /// The version in force on a local day; the first one for days before it.
     #[must_use]
     pub fn on(&self, day: Date) -> &RuleSet {
-        self.versions.iter().rev().find(|version| version.effective_on <= day).unwrap_or(&self.versions[0])
+        self.versions
+            .iter()
+            .rev()
+            .find(|version| version.effective_on <= day)
+            .unwrap_or(&self.versions[0])
     }
 
     /// The version in force at an instant in a zone.
@@ -205,9 +213,18 @@ impl Rules {
 
 impl RuleSet {
     fn validate(raw: RawVersion) -> Result<Self, RulesError> {
-        let effective_on = raw.effective_on.parse().map_err(|_| RulesError::Day(raw.effective_on.clone()))?;
+        let effective_on = raw
+            .effective_on
+            .parse()
+            .map_err(|_| RulesError::Day(raw.effective_on.clone()))?;
         let name = raw.name;
-        let within = |what, ok: bool| if ok { Ok(()) } else { Err(RulesError::Range(name.clone(), what)) };
+        let within = |what, ok: bool| {
+            if ok {
+                Ok(())
+            } else {
+                Err(RulesError::Range(name.clone(), what))
+            }
+        };
         within("footage_days", (1..=3660).contains(&raw.footage_days))?;
         within("keys_ahead_days", (1..=366).contains(&raw.keys_ahead_days))?;
         within("reserve_days", (1..=3660).contains(&raw.reserve_days))?;
@@ -222,7 +239,10 @@ impl RuleSet {
         within("join_token_hours", (1..=168).contains(&raw.join_token_hours))?;
         let mut keep = BTreeMap::new();
         for class in RetentionClass::ALL {
-            let text = raw.keep.get(&class).ok_or_else(|| RulesError::Missing(name.clone(), class))?;
+            let text = raw
+                .keep
+                .get(&class)
+                .ok_or_else(|| RulesError::Missing(name.clone(), class))?;
             keep.insert(class, text.parse()?);
         }
         Ok(Self {
@@ -283,15 +303,26 @@ mod tests {
             (RetentionClass::Register, date(2026, 1, 1), date(2029, 1, 2)),
         ];
         for (class, written, purged) in cases {
-            assert_eq!(rules.on(written).purge_day(class, written), days::number(purged), "{class:?}");
+            assert_eq!(
+                rules.on(written).purge_day(class, written),
+                days::number(purged),
+                "{class:?}"
+            );
         }
-        assert_eq!(rules.on(date(2026, 1, 1)).purge_day(RetentionClass::Standing, date(2026, 1, 1)), FOREVER);
+        assert_eq!(
+            rules
+                .on(date(2026, 1, 1))
+                .purge_day(RetentionClass::Standing, date(2026, 1, 1)),
+            FOREVER
+        );
     }
 
     #[test]
     fn the_version_follows_the_day() {
         let first = include_str!("kr.toml");
-        let second = first.replace("2020-01-01", "2027-01-01").replace("footage_days = 30", "footage_days = 20");
+        let second = first
+            .replace("2020-01-01", "2027-01-01")
+            .replace("footage_days = 30", "footage_days = 20");
         let rules = Rules::parse(&format!("{first}\n{second}")).unwrap();
         assert_eq!(rules.on(date(2026, 12, 31)).footage_days, 30);
         assert_eq!(rules.on(date(2027, 1, 1)).footage_days, 20);

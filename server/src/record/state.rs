@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::row::{Recipient, ReleaseUse, RewrapReason, Verdict};
 use super::terms::{LocationClass, Outcome, RequestGround, RequestKind, RequestState};
-use crate::access::{GrantFacts, Grade, Principal};
+use crate::access::{Grade, GrantFacts, Principal};
 
 /// A table of the state; cloning it is cheap, changing a clone copies one table of pointers.
 pub(super) type Table<K, V> = Arc<BTreeMap<K, Arc<V>>>;
@@ -56,7 +56,10 @@ pub struct Person {
 impl std::fmt::Debug for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Neither names nor the verifier belong in a log.
-        f.debug_struct("Person").field("id", &self.id).field("grade", &self.grade).finish_non_exhaustive()
+        f.debug_struct("Person")
+            .field("id", &self.id)
+            .field("grade", &self.grade)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,7 +67,11 @@ impl Person {
     /// This person as somebody who acts.
     #[must_use]
     pub fn principal(&self) -> Principal {
-        Principal { person: self.id, grade: self.grade, active: self.active }
+        Principal {
+            person: self.id,
+            grade: self.grade,
+            active: self.active,
+        }
     }
 }
 
@@ -122,7 +129,8 @@ impl Camera {
     /// Whether a certificate serial speaks for this camera now.
     #[must_use]
     pub fn accepts_certificate(&self, serial: &str) -> bool {
-        self.enrolment().is_some_and(|enrolment| !enrolment.revoked && enrolment.certificate == serial)
+        self.enrolment()
+            .is_some_and(|enrolment| !enrolment.revoked && enrolment.certificate == serial)
     }
 }
 
@@ -250,7 +258,8 @@ impl GrantRecord {
     #[must_use]
     pub fn minutes_end(&self) -> Option<UtcMicros> {
         let minutes = i64::from(self.grant.play_minutes) * 60_000_000;
-        self.first_play.map(|at| UtcMicros::new(at.get().saturating_add(minutes)))
+        self.first_play
+            .map(|at| UtcMicros::new(at.get().saturating_add(minutes)))
     }
 
     /// Whether the grant allows a copy.
@@ -413,8 +422,12 @@ impl State {
     /// Descriptors of a camera's keys that are not destroyed, by start and id: what its agent is sent.
     #[must_use]
     pub fn descriptors(&self, camera: CameraId) -> Vec<KeyDescriptor> {
-        let mut list: Vec<KeyDescriptor> =
-            self.keys(camera).into_iter().flat_map(|keys| keys.live.values()).map(|descriptor| (**descriptor).clone()).collect();
+        let mut list: Vec<KeyDescriptor> = self
+            .keys(camera)
+            .into_iter()
+            .flat_map(|keys| keys.live.values())
+            .map(|descriptor| (**descriptor).clone())
+            .collect();
         list.sort_by_key(|descriptor| (descriptor.valid_from, descriptor.key_id));
         list
     }
@@ -428,6 +441,8 @@ impl State {
     /// The grant of a request.
     #[must_use]
     pub fn grant_of(&self, request: RequestId) -> Option<&GrantRecord> {
-        self.request(request).and_then(|request| request.grant).and_then(|grant| self.grant(grant))
+        self.request(request)
+            .and_then(|request| request.grant)
+            .and_then(|grant| self.grant(grant))
     }
 }

@@ -30,7 +30,9 @@ pub enum RecordError {
     #[error(transparent)]
     Wire(#[from] WireError),
     /// A row of the ledger does not follow from those before it.
-    #[error("row {index} of the ledger does not follow from those before it ({refusal}); run `custody-server ledger verify`")]
+    #[error(
+        "row {index} of the ledger does not follow from those before it ({refusal}); run `custody-server ledger verify`"
+    )]
     Fold {
         /// The row.
         index: u64,
@@ -137,7 +139,10 @@ impl Record {
             Ok((trial, entries, value))
         });
         match decided {
-            Ok((_, entries, value)) if entries.is_empty() => Ok(Committed { rows: Vec::new(), value }),
+            Ok((_, entries, value)) if entries.is_empty() => Ok(Committed {
+                rows: Vec::new(),
+                value,
+            }),
             Ok((trial, entries, value)) => {
                 let rows = self.append(unsure, trial, entries).await?;
                 Ok(Committed { rows, value })
@@ -191,7 +196,11 @@ impl Record {
             .map(|entry| {
                 let day = days::local_day(entry.at, &zone);
                 let purge_on_day = self.rules.on(day).purge_day(entry.row.retention(), day);
-                Ok(NewRow { kind: entry.row.kind(), purge_on_day, body: wire::encode(entry)? })
+                Ok(NewRow {
+                    kind: entry.row.kind(),
+                    purge_on_day,
+                    body: wire::encode(entry)?,
+                })
             })
             .collect::<Result<Vec<_>, WireError>>()?;
         let record = self.clone();
@@ -219,7 +228,10 @@ impl Record {
 /// Folds rows into a copy of the state before they are written.
 fn tried(state: &State, now: UtcMicros, actor: Actor, rows: Vec<Row>) -> Result<(State, Vec<Entry>), Refusal> {
     if rows.len() > MAX_ROWS {
-        return Err(Refusal::new(Rule::TooMany, format!("one commit holds at most {MAX_ROWS} rows")));
+        return Err(Refusal::new(
+            Rule::TooMany,
+            format!("one commit holds at most {MAX_ROWS} rows"),
+        ));
     }
     let mut trial = state.clone();
     let mut entries = Vec::with_capacity(rows.len());
@@ -236,7 +248,9 @@ fn catch_up(ledger: &dyn LedgerPort, state: &mut State) -> Result<(), RecordErro
     for index in state.rows()..ledger.len() {
         let body = ledger.body(index)?.ok_or(RecordError::Purged(index))?;
         let entry = wire::decode(&body)?;
-        state.apply(index, &entry).map_err(|refusal| RecordError::Fold { index, refusal })?;
+        state
+            .apply(index, &entry)
+            .map_err(|refusal| RecordError::Fold { index, refusal })?;
     }
     Ok(())
 }

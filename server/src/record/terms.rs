@@ -91,7 +91,10 @@ impl RequestGround {
             RequestKind::Reading | RequestKind::Existence => matches!(self, Self::OwnImage | Self::UrgentNeed),
             RequestKind::Deletion | RequestKind::Suspension => matches!(self, Self::OwnImage),
             RequestKind::Provision => {
-                matches!(self, Self::Consent | Self::OtherLaw | Self::UrgentNeed | Self::PublicSafety)
+                matches!(
+                    self,
+                    Self::Consent | Self::OtherLaw | Self::UrgentNeed | Self::PublicSafety
+                )
             }
             RequestKind::Internal => matches!(self, Self::CrimePrevention | Self::FacilitySafety),
         }

@@ -23,7 +23,11 @@ pub enum TextError {
 /// [`TextError`]; the text itself is in no message.
 pub fn checked(text: &str, limit: usize) -> Result<String, TextError> {
     let text = optional(text, limit)?;
-    if text.is_empty() { Err(TextError::Empty) } else { Ok(text) }
+    if text.is_empty() {
+        Err(TextError::Empty)
+    } else {
+        Ok(text)
+    }
 }
 
 /// As [`checked`], with the empty text allowed.
@@ -35,7 +39,10 @@ pub fn optional(text: &str, limit: usize) -> Result<String, TextError> {
     if text.chars().nth(limit).is_some() {
         return Err(TextError::TooLong(limit));
     }
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t') {
+    if text
+        .chars()
+        .any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t')
+    {
         return Err(TextError::Control);
     }
     if holds_resident_number(text) {
@@ -70,7 +77,9 @@ pub fn holds_resident_number(text: &str) -> bool {
             }
         }
     }
-    let whole = runs.iter().any(|(digits, _)| digits.len() == 13 && is_date(&digits[..6]) && is_century(digits[6]));
+    let whole = runs
+        .iter()
+        .any(|(digits, _)| digits.len() == 13 && is_date(&digits[..6]) && is_century(digits[6]));
     let parted = runs.windows(2).any(|pair| {
         let ((head, between), (tail, _)) = (&pair[0], &pair[1]);
         head.len() == 6
@@ -97,7 +106,10 @@ fn is_century(digit: u8) -> bool {
 fn is_dash(between: &str) -> bool {
     let mut marks = between.chars().filter(|c| !c.is_whitespace());
     let dash = |c: char| {
-        matches!(c, '-' | '_' | '.' | '/' | '~' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}' | '\u{30fc}' | '\u{3161}')
+        matches!(
+            c,
+            '-' | '_' | '.' | '/' | '~' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0d}' | '\u{30fc}' | '\u{3161}'
+        )
     };
     marks.next().is_some_and(dash) && marks.next().is_none()
 }

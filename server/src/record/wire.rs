@@ -41,7 +41,11 @@ pub fn encode(entry: &Entry) -> Result<Zeroizing<Vec<u8>>, WireError> {
     let mut body = Zeroizing::new(Vec::with_capacity(4096));
     ciborium::into_writer(&Out(VERSION, entry.at.get(), entry.actor, &entry.row), &mut *body)
         .map_err(|error| WireError::Malformed(error.to_string()))?;
-    if body.len() > MAX_BODY { Err(WireError::TooLong(body.len())) } else { Ok(body) }
+    if body.len() > MAX_BODY {
+        Err(WireError::TooLong(body.len()))
+    } else {
+        Ok(body)
+    }
 }
 
 /// Reads an entry.
@@ -67,7 +71,11 @@ pub fn decode(body: &[u8]) -> Result<Entry, WireError> {
     if !rest.is_empty() {
         return Err(WireError::Malformed(format!("{} bytes after the row", rest.len())));
     }
-    Ok(Entry { at: UtcMicros::new(at), actor, row })
+    Ok(Entry {
+        at: UtcMicros::new(at),
+        actor,
+        row,
+    })
 }
 
 /// The decoder's complaint without the data it quotes.
@@ -127,7 +135,9 @@ pub(super) mod bytes32 {
     }
 
     pub(in crate::record) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<[u8; 32], D::Error> {
-        super::byte_string(d)?.try_into().map_err(|_| serde::de::Error::custom("expected 32 bytes"))
+        super::byte_string(d)?
+            .try_into()
+            .map_err(|_| serde::de::Error::custom("expected 32 bytes"))
     }
 }
 
@@ -156,7 +166,9 @@ pub(super) mod descriptors {
         s.collect_seq(list.iter().map(|descriptor| Value::Bytes(descriptor.to_cbor())))
     }
 
-    pub(in crate::record) fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<KeyDescriptor>, D::Error> {
+    pub(in crate::record) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        d: D,
+    ) -> Result<Vec<KeyDescriptor>, D::Error> {
         Vec::<Value>::deserialize(d)?
             .into_iter()
             .map(|value| match value {

@@ -51,7 +51,13 @@ impl Retention {
     /// Retention over a record and a keyholder.
     #[must_use]
     pub fn new(record: Record, holder: Arc<dyn Keyholder>, sweep: Sweep, monotonic: Monotonic) -> Self {
-        Self { record, holder, sweep, monotonic, guard: Mutex::new(StepGuard::default()) }
+        Self {
+            record,
+            holder,
+            sweep,
+            monotonic,
+            guard: Mutex::new(StepGuard::default()),
+        }
     }
 
     /// The clock of a running system for [`Retention::new`].
@@ -65,7 +71,11 @@ impl Retention {
     pub async fn tick(&self) -> Tick {
         let mut tick = Tick::default();
         let now = self.record.clock().now();
-        let trust = self.guard.lock().unwrap_or_else(PoisonError::into_inner).observe(now, (self.monotonic)());
+        let trust = self
+            .guard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .observe(now, (self.monotonic)());
         match trust {
             ClockTrust::Trusted => self.destroy(&mut tick).await,
             ClockTrust::Stepped { by, until } => tick.alarms.push(format!(
@@ -84,7 +94,9 @@ impl Retention {
         let outcomes = match blocking(move || holder.destroy(now)).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                tick.alarms.push(format!("keys that are due open nothing, but their destruction is not durable ({error})"));
+                tick.alarms.push(format!(
+                    "keys that are due open nothing, but their destruction is not durable ({error})"
+                ));
                 return;
             }
         };
@@ -95,7 +107,10 @@ impl Retention {
             match (self.sweep)(gone.camera, gone.range) {
                 Ok(files) => tick.files += files,
                 // Ciphertext without a key is harmless; it is still over its time.
-                Err(error) => tick.alarms.push(format!("cached files of camera {} are over their time ({error})", gone.camera)),
+                Err(error) => tick.alarms.push(format!(
+                    "cached files of camera {} are over their time ({error})",
+                    gone.camera
+                )),
             }
         }
         match self.write_destructions(&outcomes).await {
@@ -120,7 +135,9 @@ impl Retention {
                     let rows = part
                         .iter()
                         .filter(|gone| {
-                            !state.keys(gone.camera).is_some_and(|keys| keys.destroyed.iter().any(|old| old.key == gone.key))
+                            !state
+                                .keys(gone.camera)
+                                .is_some_and(|keys| keys.destroyed.iter().any(|old| old.key == gone.key))
                         })
                         .map(|gone| Row::KeyDestroyed {
                             camera: gone.camera,
@@ -159,14 +176,21 @@ impl Retention {
                             .into_iter()
                             .filter(|new| !known.is_some_and(|keys| keys.live.contains_key(&new.key_id)))
                             .collect();
-                        let rows =
-                            if descriptors.is_empty() { Vec::new() } else { vec![Row::KeysAnnounced { camera, descriptors }] };
+                        let rows = if descriptors.is_empty() {
+                            Vec::new()
+                        } else {
+                            vec![Row::KeysAnnounced { camera, descriptors }]
+                        };
                         Ok((rows, ()))
                     })
                     .await?;
                 tick.announced.push(camera);
             }
-            let live: Vec<KeyId> = state.keys(camera.id).into_iter().flat_map(|keys| keys.live.keys().copied()).collect();
+            let live: Vec<KeyId> = state
+                .keys(camera.id)
+                .into_iter()
+                .flat_map(|keys| keys.live.keys().copied())
+                .collect();
             let lost = self.holder.lost(&live);
             if !lost.is_empty() {
                 tick.alarms.push(format!(
@@ -193,7 +217,9 @@ enum LayAheadError {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KeyholderError> + Send + 'static,
 ) -> Result<T, KeyholderError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(KeyholderError::Plan("the work was interrupted")))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(KeyholderError::Plan("the work was interrupted")))
 }
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ impl StepGuard {
             return ClockTrust::Trusted;
         }
         let left = i64::try_from((DEFER_AT_MOST - doubted).as_micros()).unwrap_or(i64::MAX);
-        ClockTrust::Stepped { by: ahead, until: UtcMicros::new(wall.get().saturating_add(left)) }
+        ClockTrust::Stepped {
+            by: ahead,
+            until: UtcMicros::new(wall.get().saturating_add(left)),
+        }
     }
 }
 

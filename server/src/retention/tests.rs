@@ -31,7 +31,14 @@ async fn bench() -> Bench {
         Arc::new(move || Duration::from_micros(passed.load(Ordering::SeqCst)))
     };
     let retention = Retention::new(clinic.record.clone(), holder.clone(), sweep, monotonic);
-    Bench { clinic, holder, retention, swept, passed, _folder: folder }
+    Bench {
+        clinic,
+        holder,
+        retention,
+        swept,
+        passed,
+        _folder: folder,
+    }
 }
 
 impl Bench {
@@ -43,7 +50,12 @@ impl Bench {
 
     fn destroyed(&self) -> usize {
         let state = self.clinic.record.state();
-        self.clinic.cameras.iter().filter_map(|camera| state.keys(*camera)).map(|keys| keys.destroyed.len()).sum()
+        self.clinic
+            .cameras
+            .iter()
+            .filter_map(|camera| state.keys(*camera))
+            .map(|keys| keys.destroyed.len())
+            .sum()
     }
 }
 
@@ -81,7 +93,12 @@ async fn each_day_dies_on_its_day_and_leaves_its_row() {
         assert!(gone.done >= gone.due && gone.done.get() - gone.due.get() < DAY);
         assert!(!keys.live.contains_key(&gone.key));
     }
-    let again = Record::open(bench.clinic.ledger.clone(), Rules::kr(), Arc::new(bench.clinic.clock.clone())).unwrap();
+    let again = Record::open(
+        bench.clinic.ledger.clone(),
+        Rules::kr(),
+        Arc::new(bench.clinic.clock.clone()),
+    )
+    .unwrap();
     assert_eq!(*again.state(), *state);
 }
 
@@ -132,7 +149,16 @@ async fn a_lost_keyring_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let empty = FileHolder::open(folder.path(), Arc::new(bench.clinic.clock.clone())).unwrap();
     let nothing: Sweep = Arc::new(|_, _| Ok(0));
-    let other = Retention::new(bench.clinic.record.clone(), Arc::new(empty), nothing, Retention::system_monotonic());
+    let other = Retention::new(
+        bench.clinic.record.clone(),
+        Arc::new(empty),
+        nothing,
+        Retention::system_monotonic(),
+    );
     let tick = other.tick().await;
-    assert!(tick.alarms.iter().any(|alarm| alarm.contains("not in the keyring")), "{:?}", tick.alarms);
+    assert!(
+        tick.alarms.iter().any(|alarm| alarm.contains("not in the keyring")),
+        "{:?}",
+        tick.alarms
+    );
 }
