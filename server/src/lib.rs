@@ -8,11 +8,14 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod agentapi;
 pub mod broker;
 pub mod ca;
 pub mod config;
 pub mod export;
+pub mod fleet;
 pub mod index;
+pub mod ingest;
 pub mod keyholder;
 pub mod ledger;
 pub mod record;

@@ -106,6 +106,18 @@ impl DenyListHandle {
         self.change(|list| list.serials.insert(serial.to_owned()))
     }
 
+    /// Refuses several certificates from now on, with one write.
+    pub fn deny_serials(&self, serials: &[String]) -> Result<(), CaError> {
+        if !serials.iter().all(|serial| is_hex(serial)) {
+            return Err(CaError::Request("a serial number is lowercase hex".to_owned()));
+        }
+        self.change(|list| {
+            let before = list.serials.len();
+            list.serials.extend(serials.iter().cloned());
+            list.serials.len() != before
+        })
+    }
+
     /// Refuses every certificate of a camera from now on.
     pub fn deny_camera(&self, camera: CameraId) -> Result<(), CaError> {
         self.change(|list| list.cameras.insert(camera))
