@@ -2,6 +2,7 @@
 
 use custody_shared::hash::Sha256Hash;
 use custody_shared::id::CameraId;
+use custody_shared::join::JoinToken;
 use custody_shared::time::UtcMicros;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 use super::cases::{principal, typed};
 use super::fold::{NAME_CHARS, unknown};
 use super::row::{Actor, Row};
-use super::state::{JoinToken, State};
+use super::state::State;
 use super::store::{Record, RecordError};
 use super::terms::LocationClass;
 use super::text;
@@ -78,11 +79,7 @@ impl Record {
         cameras: Vec<CameraId>,
     ) -> Result<(Zeroizing<String>, UtcMicros), RecordError> {
         let rules = self.rules().clone();
-        let mut secret = Zeroizing::new([0_u8; 32]);
-        getrandom::fill(&mut *secret).expect("the system's random source works");
-        let mut id = [0_u8; 8];
-        getrandom::fill(&mut id).expect("the system's random source works");
-        let (id, secret) = (hex::encode(id), Zeroizing::new(hex::encode(*secret)));
+        let token = JoinToken::generate().expect("the system's random source works");
         let committed = self
             .commit(actor, |state, now| {
                 let act = allowed(state, actor, Action::IssueJoinToken, Resource::Site, now)?;
@@ -93,11 +90,10 @@ impl Record {
                 }
                 let hours = i64::from(rules.at(now, &state.zone()).join_token_hours);
                 let expires_at = UtcMicros::new(now.get().saturating_add(hours * 3_600_000_000));
-                let secret = Sha256Hash::of(secret.as_bytes());
                 Ok((
                     vec![Row::JoinTokenIssued {
-                        token: id.clone(),
-                        secret,
+                        token: token.id(),
+                        secret: token.hash(),
                         cameras,
                         expires_at,
                     }],
@@ -105,7 +101,7 @@ impl Record {
                 ))
             })
             .await?;
-        Ok((Zeroizing::new(format!("{id}.{}", &*secret)), committed.value))
+        Ok((token.reveal(), committed.value))
     }
 
     /// Records that an agent joined with a token. Certificates are handed out only after this returns.
@@ -121,10 +117,10 @@ impl Record {
                 if again != camera {
                     return Err(taken());
                 }
-                let (id, _) = token.split_once('.').ok_or_else(invalid)?;
+                let id = token.parse::<JoinToken>().map_err(|_| invalid())?.id();
                 let row = Row::CameraEnrolled {
                     camera,
-                    token: id.to_owned(),
+                    token: id,
                     statement_public: agent.statement_public,
                     witness_public: agent.witness_public,
                     certificate: agent.certificate,
@@ -195,9 +191,9 @@ pub fn slot_of(state: &State, token: &str, slot: Option<&str>, now: UtcMicros) -
     if token.len() > 128 {
         return Err(invalid());
     }
-    let (id, secret) = token.split_once('.').ok_or_else(invalid)?;
-    let given = Sha256Hash::of(secret.as_bytes());
-    let known: Option<&JoinToken> = state.join_token(id);
+    let token = token.parse::<JoinToken>().map_err(|_| invalid())?;
+    let given = token.hash();
+    let known = state.join_token(&token.id());
     // Unknown ids compare with something too.
     let expected = known.map_or(Sha256Hash::ZERO, |token| token.secret);
     let equal = bool::from(given.as_bytes().ct_eq(expected.as_bytes()));
