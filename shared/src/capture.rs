@@ -1,7 +1,7 @@
 //! What the recorder and its capture child say to each other over pipes.
 //!
-//! Recorder to child, standard input: one [`Job`] as JSON, at most [`MAX_JOB`] bytes, then the pipe stays open; its end
-//! tells the child to end. Child to recorder, standard output: frames of
+//! Recorder to child, standard input: length u32 big-endian and one [`Job`] as JSON, at most [`MAX_JOB`] bytes; then the
+//! pipe stays open, and its end tells the child to end. Child to recorder, standard output: frames of
 //!
 //! ```text
 //! kind u8 | length u32 big-endian | body

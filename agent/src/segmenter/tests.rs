@@ -445,6 +445,21 @@ fn missing_and_repeated_timestamps_become_arrival_times() {
 }
 
 #[test]
+fn timestamps_are_believed_again_after_a_while() {
+    check(
+        |bench| {
+            for _ in 0..10 {
+                bench.unit(None, RandomAccess::Closed, 100);
+                bench.pass(100);
+            }
+            bench.seconds(8);
+        },
+        "segment 0.0–7.0 1+1+1+1+1+1+1+1+1+1+10+10+10+10+10+10 arrival
+         segment 7.0–9.0 10+10",
+    );
+}
+
+#[test]
 fn pictures_that_arrive_at_once_still_follow_each_other() {
     let mut bench = Bench::new();
     for index in 0..20 {

@@ -16,6 +16,8 @@ const WINDOW: i64 = 30 * SECOND;
 const DEAD_BAND: i64 = 20 * MILLISECOND;
 /// A camera clock that has fallen behind by this much is anchored anew instead of being followed.
 const REANCHOR: i64 = 2 * SECOND;
+/// Timestamps are believed again after this long without a fault.
+const PROBATION: i64 = 5 * SECOND;
 /// Timestamps beyond this cannot be meant.
 const SANE: i64 = 1 << 55;
 
@@ -34,6 +36,8 @@ pub(super) struct Timeline {
     /// Ticks to add to a timestamp of the camera.
     offset: Option<i64>,
     timing: Timing,
+    /// Since when every picture has had a timestamp of its own, in ticks of arrival.
+    good_since: Option<i64>,
     last_pts: i64,
     last_arrival: i64,
     greatest: i64,
@@ -50,6 +54,7 @@ impl Timeline {
         Self {
             offset: None,
             timing: Timing::Source,
+            good_since: None,
             last_pts: 0,
             last_arrival: 0,
             greatest: floor,
@@ -65,9 +70,14 @@ impl Timeline {
         let pts = pts.filter(|pts| pts.abs() < SANE);
         let first = self.offset.is_none();
         match pts {
-            Some(pts) if first || pts != self.last_pts => {}
-            // Missing or repeated: such a camera's timestamps mean nothing for the rest of the session.
-            _ => self.timing = Timing::Arrival,
+            Some(pts) if first || pts != self.last_pts => {
+                self.good_since.get_or_insert(arrival);
+            }
+            // Missing or repeated: such timestamps mean nothing until they have been good for a while.
+            _ => {
+                self.timing = Timing::Arrival;
+                self.good_since = None;
+            }
         }
         let time = match (self.timing, pts) {
             (Timing::Source, Some(pts)) => {
@@ -122,6 +132,13 @@ impl Timeline {
     /// 500 ppm exceeds every quartz; 5 000 ppm where the first pictures came in a burst and the anchor was seconds off.
     /// Returns whether the session was anchored anew, which leaves a gap and asks for a new segment.
     pub(super) fn correct(&mut self, arrival: i64, at_keyframe: bool) -> bool {
+        if self.timing == Timing::Arrival
+            && at_keyframe
+            && self.good_since.is_some_and(|since| arrival - since >= PROBATION)
+        {
+            self.timing = Timing::Source;
+            self.offset = None;
+        }
         let Some(offset) = self.offset.filter(|_| self.timing == Timing::Source) else {
             return false;
         };
@@ -158,6 +175,9 @@ impl Timeline {
             *offset += ticks;
         }
         self.last_arrival += ticks;
+        if let Some(since) = &mut self.good_since {
+            *since += ticks;
+        }
         self.greatest += ticks;
         self.window_start += ticks;
         self.last_correction += ticks;

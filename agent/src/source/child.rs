@@ -48,12 +48,12 @@ impl ChildSource {
     pub async fn start(config: &SourceConfig, clock: SharedClock) -> Result<Self, SourceError> {
         let (input, subject, timeouts) = job_input(config)?;
         let unable = |error: String| {
-            SourceError::new(
-                GapCause::CameraUnreachable,
-                "start custody-capture for",
-                &subject,
-                error,
-            )
+            let step = "start custody-capture for";
+            let error = SourceError::new(GapCause::CameraUnreachable, step, &subject, error);
+            SourceError {
+                remedy: "install custody-capture beside custody-agent",
+                ..error
+            }
         };
         let job = Job {
             input,
@@ -66,6 +66,7 @@ impl ChildSource {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| unable(error.to_string()))?;

@@ -26,6 +26,19 @@ pub fn length_prefixed(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// As [`length_prefixed`] for lengths of 1 to 4 bytes, as other writers' files may have.
+pub fn with_lengths_of(width: usize, mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let prefix = data.get(..width.clamp(1, 4))?;
+        let length = prefix
+            .iter()
+            .fold(0usize, |value, byte| value << 8 | usize::from(*byte));
+        let unit = data.get(prefix.len()..)?.get(..length)?;
+        data = &data[prefix.len() + length..];
+        Some(unit)
+    })
+}
+
 /// Iterates the NAL units of a byte stream with start codes (H.264 and H.265, annex B).
 pub fn annex_b(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = start_code(data).map(|(_, after)| &data[after..]);
@@ -233,6 +246,8 @@ mod tests {
                 let mut out = Vec::new();
                 let _ = rewrite(annex_b(&data), &mut sets, &mut out);
                 let _ = rewrite(length_prefixed(&data), &mut sets, &mut out);
+                let _ = with_lengths_of(usize::from(data.first().copied().unwrap_or(0)), &data).count();
+                let _ = ParameterSets::from_record(codec, &data);
                 let _ = super::super::VideoParameters::from_parameter_sets(&sets, 64, 64);
             }
         }

@@ -23,6 +23,59 @@ impl ParameterSets {
         }
     }
 
+    /// Takes them out of a decoder configuration record (`avcC`, `hvcC`) or, where there is none, a byte stream.
+    ///
+    /// Returns also the width of the lengths before NAL units; `None` means start codes.
+    pub fn from_record(codec: Codec, record: &[u8]) -> (Self, Option<usize>) {
+        let mut sets = Self::new(codec);
+        if record.first() == Some(&1) && record.len() > 6 {
+            let width = match codec {
+                Codec::H264 => sets.read_avcc(record),
+                Codec::H265 => sets.read_hvcc(record),
+            };
+            return (sets, width.map(|byte| usize::from(byte & 3) + 1).or(Some(4)));
+        }
+        for unit in super::nal::annex_b(record) {
+            sets.offer(unit);
+        }
+        (sets, None)
+    }
+
+    fn read_avcc(&mut self, record: &[u8]) -> Option<u8> {
+        let width = *record.get(4)?;
+        let mut at = 5;
+        for mask in [0x1f, 0xff] {
+            let count = *record.get(at)? & mask;
+            at += 1;
+            for _ in 0..count {
+                self.read_unit(record, &mut at);
+            }
+        }
+        Some(width)
+    }
+
+    fn read_hvcc(&mut self, record: &[u8]) -> Option<u8> {
+        let width = *record.get(21)?;
+        let arrays = *record.get(22)?;
+        let mut at = 23;
+        for _ in 0..arrays {
+            let count = u16::from_be_bytes(*record.get(at + 1..)?.first_chunk()?);
+            at += 3;
+            for _ in 0..count {
+                self.read_unit(record, &mut at)?;
+            }
+        }
+        Some(width)
+    }
+
+    fn read_unit(&mut self, record: &[u8], at: &mut usize) -> Option<()> {
+        let length = usize::from(u16::from_be_bytes(*record.get(*at..)?.first_chunk()?));
+        let unit = record.get(*at + 2..*at + 2 + length)?;
+        *at += 2 + length;
+        self.offer(unit);
+        Some(())
+    }
+
     /// Which codec they belong to.
     pub fn codec(&self) -> Codec {
         self.codec
