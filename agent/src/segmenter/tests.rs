@@ -454,8 +454,8 @@ fn timestamps_are_believed_again_after_a_while() {
             }
             bench.seconds(8);
         },
-        "segment 0.0–7.0 1+1+1+1+1+1+1+1+1+1+10+10+10+10+10+10 arrival
-         segment 7.0–9.0 10+10",
+        "segment 0.0–6.0 1+1+1+1+1+1+1+1+1+1+10+10+10+10+10 arrival
+         segment 6.0–9.0 10+10+10",
     );
 }
 
