@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
-use axum::Json;
 use custody_shared::join::{JoinRequest, JoinResponse, RenewRequest, RenewResponse};
 use serde::de::DeserializeOwned;
 
@@ -36,7 +36,11 @@ pub(super) async fn join(
     // A crash after this leaves a used token and an agent without a certificate: it joins again with a new token.
     let joined = directory.enrol(joining).await.map_err(refused)?;
     if joined != camera {
-        return Err(Problem::new(StatusCode::CONFLICT, "slot-taken", "the place was taken meanwhile; try again"));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "slot-taken",
+            "the place was taken meanwhile; try again",
+        ));
     }
     // The agent that was here before, if any, ends now.
     api.deny_ended().await.map_err(|error| internal(&error))?;
@@ -67,8 +71,14 @@ pub(super) async fn renew(
     let camera = api.camera(&peer)?;
     let request: RenewRequest = parse(&body)?;
     let issued = issue(&api, camera, request.csr_pem).await?;
-    api.fleet.directory().renew(camera, issued.serial, issued.not_after).await.map_err(refused)?;
-    Ok(Json(RenewResponse { certificate_pem: issued.pem }))
+    api.fleet
+        .directory()
+        .renew(camera, issued.serial, issued.not_after)
+        .await
+        .map_err(refused)?;
+    Ok(Json(RenewResponse {
+        certificate_pem: issued.pem,
+    }))
 }
 
 impl AgentApi {
@@ -78,7 +88,11 @@ impl AgentApi {
     /// If the list cannot be written.
     pub async fn deny_ended(self: &Arc<Self>) -> Result<(), CaError> {
         let api = self.clone();
-        let deny = move || api.ca.deny_list().deny_serials(&api.fleet.directory().ended_certificates());
+        let deny = move || {
+            api.ca
+                .deny_list()
+                .deny_serials(&api.fleet.directory().ended_certificates())
+        };
         let failed = |error: tokio::task::JoinError| CaError::Request(error.to_string());
         tokio::task::spawn_blocking(deny).await.map_err(failed)?
     }
@@ -96,7 +110,11 @@ async fn issue(api: &Arc<AgentApi>, camera: CameraId, csr_pem: String) -> Result
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // serde's message can quote the input, and the input holds a token.
     serde_json::from_slice(body).map_err(|error| {
-        Problem::malformed(format!("the body is not the JSON expected (line {}, column {})", error.line(), error.column()))
+        Problem::malformed(format!(
+            "the body is not the JSON expected (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
     })
 }
 
@@ -110,5 +128,9 @@ fn refused(refused: Refused) -> Problem {
 
 fn internal(error: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%error, "an agent's request failed");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "the server failed; its log says why",
+    )
 }

@@ -66,7 +66,9 @@ pub async fn serve(
             }
         };
         // Full is said by closing: agents try again later by themselves.
-        let Ok(permit) = room.clone().try_acquire_owned() else { continue };
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            continue;
+        };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
             let _permit = permit;
@@ -92,9 +94,10 @@ async fn connection(
     let peer = match stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
         None => Peer(None),
         Some(certificate) => match AgentIdentity::read(certificate) {
-            Some((identity, serial)) if identity.site == site => {
-                Peer(Some(PeerIdentity { camera: identity.camera, serial }))
-            }
+            Some((identity, serial)) if identity.site == site => Peer(Some(PeerIdentity {
+                camera: identity.camera,
+                serial,
+            })),
             // A certificate of ours that is no agent's of this site has no business here.
             _ => return,
         },

@@ -10,10 +10,10 @@ mod segments;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::{get, head, post};
-use axum::Json;
 use custody_shared::id::CameraId;
 use custody_shared::join::{MAX_REQUEST_LEN, MqttEndpoint};
 use custody_shared::time::SharedClock;
@@ -53,7 +53,13 @@ impl AgentApi {
     /// The camera a request comes from. The deny list is asked each time: a connection can outlive a revocation.
     fn camera(&self, peer: &Peer) -> Result<CameraId, Problem> {
         let identity = peer.0.as_ref().ok_or_else(Problem::no_certificate)?;
-        if self.ca.deny_list().watch().borrow().denies(identity.camera, &identity.serial) {
+        if self
+            .ca
+            .deny_list()
+            .watch()
+            .borrow()
+            .denies(identity.camera, &identity.serial)
+        {
             return Err(Problem::revoked());
         }
         Ok(identity.camera)
@@ -67,7 +73,10 @@ pub fn agent_router(api: Arc<AgentApi>) -> Router {
         .route("/agent/v1/renew", post(join::renew))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
         .route("/agent/v1/time", get(time))
-        .route("/agent/v1/segments/{seq}", head(segments::offset).patch(segments::upload))
+        .route(
+            "/agent/v1/segments/{seq}",
+            head(segments::offset).patch(segments::upload),
+        )
         .with_state(api)
 }
 
@@ -77,7 +86,9 @@ struct Time {
 }
 
 async fn time(State(api): State<Arc<AgentApi>>) -> Json<Time> {
-    Json(Time { utc_us: api.clock.now().get() })
+    Json(Time {
+        utc_us: api.clock.now().get(),
+    })
 }
 
 #[cfg(test)]

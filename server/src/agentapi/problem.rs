@@ -21,7 +21,12 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), offset: None }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            offset: None,
+        }
     }
 
     pub(super) fn at(mut self, offset: u64) -> Self {
@@ -54,7 +59,10 @@ impl IntoResponse for Problem {
         });
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(offset) = self.offset {
             headers.insert(UPLOAD_OFFSET, HeaderValue::from(offset));
         }

@@ -31,13 +31,14 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<Response, Problem> {
     let camera = api.camera(&peer)?;
-    let offset = headers.get(UPLOAD_OFFSET).and_then(|value| value.to_str().ok()?.parse().ok());
-    let offset = offset.ok_or_else(|| Problem::malformed("Upload-Offset: the byte this request begins at is required"))?;
+    let offset = headers
+        .get(UPLOAD_OFFSET)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let offset =
+        offset.ok_or_else(|| Problem::malformed("Upload-Offset: the byte this request begins at is required"))?;
     // Bytes over the file's stated length end the upload; nothing else bounds a stream.
     match api.fleet.receive(camera, seq, offset, body.into_data_stream()).await {
-        Ok(Uploaded::Part(here) | Uploaded::Whole(here)) => {
-            Ok(answer(StatusCode::NO_CONTENT, here))
-        }
+        Ok(Uploaded::Part(here) | Uploaded::Whole(here)) => Ok(answer(StatusCode::NO_CONTENT, here)),
         Err(error) => Err(problem(error)),
     }
 }

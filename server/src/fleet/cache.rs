@@ -37,12 +37,19 @@ impl SealedCache {
         let mut found = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            let Some(camera) = entry.file_name().to_str().and_then(|name| name.parse::<CameraId>().ok()) else {
+            let Some(camera) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<CameraId>().ok())
+            else {
                 continue;
             };
             for file in fs::read_dir(entry.path())? {
                 let file = file?;
-                let seq = file.file_name().to_str().and_then(|name| name.strip_suffix(".csg")?.parse::<u64>().ok());
+                let seq = file
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.strip_suffix(".csg")?.parse::<u64>().ok());
                 match seq {
                     Some(seq) => {
                         let metadata = file.metadata()?;
@@ -53,7 +60,11 @@ impl SealedCache {
             }
         }
         found.sort_unstable();
-        let cache = Self { dir: dir.to_owned(), limit, state: Mutex::default() };
+        let cache = Self {
+            dir: dir.to_owned(),
+            limit,
+            state: Mutex::default(),
+        };
         for (_, camera, seq, len) in found {
             cache.enter(camera, seq, len);
         }
@@ -75,7 +86,11 @@ impl SealedCache {
         let mut state = lock(&self.state);
         state.uses += 1;
         let now = state.uses;
-        state.files.get_mut(&(camera, seq)).map(|entry| entry.used = now).is_some()
+        state
+            .files
+            .get_mut(&(camera, seq))
+            .map(|entry| entry.used = now)
+            .is_some()
     }
 
     /// Opens a file that is here.
@@ -115,8 +130,12 @@ impl SealedCache {
 
     /// Deletes the files of a camera that `which` names; returns how many.
     pub(super) fn forget(&self, camera: CameraId, which: impl Fn(u64) -> bool) -> io::Result<u64> {
-        let held: Vec<u64> =
-            lock(&self.state).files.keys().filter(|(of, _)| *of == camera).map(|(_, seq)| *seq).collect();
+        let held: Vec<u64> = lock(&self.state)
+            .files
+            .keys()
+            .filter(|(of, _)| *of == camera)
+            .map(|(_, seq)| *seq)
+            .collect();
         let mut gone = 0;
         for seq in held.into_iter().filter(|seq| which(*seq)) {
             match fs::remove_file(self.path(camera, seq)) {
@@ -152,7 +171,11 @@ impl SealedCache {
             return;
         }
         // Down to nine tenths at once, so that not every arrival sorts anew.
-        let mut by_use: Vec<_> = state.files.iter().map(|(key, entry)| (entry.used, *key, entry.len)).collect();
+        let mut by_use: Vec<_> = state
+            .files
+            .iter()
+            .map(|(key, entry)| (entry.used, *key, entry.len))
+            .collect();
         by_use.sort_unstable();
         let enough = self.limit / 10 * 9;
         for (_, key, len) in by_use {
@@ -200,7 +223,11 @@ mod tests {
         assert!(cache.touch(camera, 11), "the newest survive a smaller bound");
         assert_eq!(cache.forget(camera, |seq| seq == 11).unwrap(), 1);
         assert!(!cache.touch(camera, 11));
-        assert_eq!(open.metadata().unwrap().len(), 100, "an open file survives its eviction");
+        assert_eq!(
+            open.metadata().unwrap().len(),
+            100,
+            "an open file survives its eviction"
+        );
         fs::remove_dir_all(camera_dir(dir.path(), camera)).unwrap();
         assert!(cache.file(camera, 10).is_none());
     }

@@ -67,8 +67,13 @@ pub trait Directory: StatementKeys {
 impl StatementKeys for Record {
     fn statement_keys(&self, camera: CameraId) -> Vec<VerifyingKey> {
         let state = self.state();
-        let enrolments = state.camera(camera).into_iter().flat_map(|camera| camera.enrolments.iter().rev());
-        enrolments.filter_map(|one| VerifyingKey::from_bytes(&one.statement_public).ok()).collect()
+        let enrolments = state
+            .camera(camera)
+            .into_iter()
+            .flat_map(|camera| camera.enrolments.iter().rev());
+        enrolments
+            .filter_map(|one| VerifyingKey::from_bytes(&one.statement_public).ok())
+            .collect()
     }
 }
 
@@ -84,7 +89,9 @@ impl Directory for Record {
                 witness_public: *joining.witness_public.as_bytes(),
                 certificate: joining.certificate,
             };
-            Record::enrol(self, joining.token, joining.slot, agent).await.map_err(refused)
+            Record::enrol(self, joining.token, joining.slot, agent)
+                .await
+                .map_err(refused)
         })
     }
 
@@ -106,7 +113,9 @@ impl Directory for Record {
     fn ended_certificates(&self) -> Vec<String> {
         let mut ended = Vec::new();
         for camera in self.state().cameras() {
-            let Some((last, earlier)) = camera.enrolments.split_last() else { continue };
+            let Some((last, earlier)) = camera.enrolments.split_last() else {
+                continue;
+            };
             // A renewed certificate's forerunner stays good until its own end: the answer with the new one may have been lost.
             let over = earlier.iter().chain(last.revoked.then_some(last));
             ended.extend(over.flat_map(|one| one.ended_certificates.iter().chain([&one.certificate]).cloned()));

@@ -5,6 +5,7 @@
 
 mod cache;
 mod directory;
+mod footage;
 mod order;
 mod presence;
 mod upload;
@@ -28,8 +29,9 @@ use crate::statements::StatementStore;
 
 pub use cache::SealedCache;
 pub use directory::{Directory, Joining, Refused};
+pub use footage::RecordedFootage;
 pub use presence::{AgentState, Presence};
-pub use upload::{Uploaded, UploadError};
+pub use upload::{UploadError, Uploaded};
 
 use order::{Expected, Order, Outcome};
 
@@ -143,8 +145,12 @@ impl Fleet {
         stop: CancellationToken,
     ) -> std::io::Result<Arc<Self>> {
         let cache = Arc::new(SealedCache::open(&parts.cache_dir, parts.cache_bytes)?);
-        let fleet =
-            Arc::new(Self { parts, cache, presence: Mutex::default(), orders: Mutex::default() });
+        let fleet = Arc::new(Self {
+            parts,
+            cache,
+            presence: Mutex::default(),
+            orders: Mutex::default(),
+        });
         tokio::spawn(presence::listen(fleet.clone(), uplinks, stop));
         Ok(fleet)
     }
@@ -160,19 +166,35 @@ impl Fleet {
             return Ok(());
         };
         let sent = self.parts.downlinks.send(camera, announcement, KEYS_VALID_US).await;
-        sent.map_err(|error| FetchError::Failed { camera, reason: error.to_string() })
+        sent.map_err(|error| FetchError::Failed {
+            camera,
+            reason: error.to_string(),
+        })
     }
 
     /// The signed announcement of a camera's keys, for its join response.
     pub(crate) fn signed_keys(&self, camera: CameraId) -> Result<Vec<u8>, String> {
         let announcement = self.parts.directory.announcement(camera);
         let announcement = announcement.ok_or("the camera has no keys yet")?;
-        self.parts.downlinks.sign(camera, announcement, KEYS_VALID_US).map_err(|error| error.to_string())
+        self.parts
+            .downlinks
+            .sign(camera, announcement, KEYS_VALID_US)
+            .map_err(|error| error.to_string())
     }
 
     /// The server's message keys.
     pub(crate) fn keys(&self) -> &ServerKeys {
         &self.parts.keys
+    }
+
+    /// What cameras have said.
+    pub(crate) fn statements(&self) -> &StatementStore {
+        &self.parts.statements
+    }
+
+    /// Where it is found.
+    pub(crate) fn index(&self) -> &dyn IndexStore {
+        &*self.parts.index
     }
 
     /// What the record knows of agents.
@@ -192,10 +214,11 @@ impl Fleet {
 
     /// Deletes cached files of a camera whose segments overlap `range`; returns how many. Bytes whose segment nobody states go too.
     pub fn forget(&self, camera: CameraId, range: TimeRange) -> std::io::Result<u64> {
-        self.cache.forget(camera, |seq| match self.parts.index.segment(camera, seq) {
-            Ok(Some(row)) => row.range.overlaps(&range),
-            Ok(None) | Err(_) => true,
-        })
+        self.cache
+            .forget(camera, |seq| match self.parts.index.segment(camera, seq) {
+                Ok(Some(row)) => row.range.overlaps(&range),
+                Ok(None) | Err(_) => true,
+            })
     }
 
     /// Has the sealed files of these segments fetched into the cache, verified; returns when all are there.
@@ -203,14 +226,21 @@ impl Fleet {
     /// Several callers who want one file share one order. The wait ends with an error once nothing has arrived for the
     /// configured patience.
     pub async fn fetch(self: &Arc<Self>, camera: CameraId, seqs: &[u64]) -> Result<(), FetchError> {
-        let missing: Vec<u64> = seqs.iter().copied().filter(|seq| !self.cache.touch(camera, *seq)).collect();
+        let missing: Vec<u64> = seqs
+            .iter()
+            .copied()
+            .filter(|seq| !self.cache.touch(camera, *seq))
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let fleet = self.clone();
         let expected = tokio::task::spawn_blocking(move || fleet.expected(camera, &missing))
             .await
-            .map_err(|error| FetchError::Failed { camera, reason: error.to_string() })??;
+            .map_err(|error| FetchError::Failed {
+                camera,
+                reason: error.to_string(),
+            })??;
         let bytes = expected.iter().map(|expected| expected.len).sum();
         let limit = self.parts.cache_bytes;
         if bytes > limit {
@@ -243,14 +273,20 @@ impl Fleet {
     fn expected(&self, camera: CameraId, seqs: &[u64]) -> Result<Vec<Expected>, FetchError> {
         seqs.iter()
             .map(|&seq| {
-                let row = self.parts.index.segment(camera, seq)?.ok_or(FetchError::Unknown { camera, seq })?;
+                let row = self
+                    .parts
+                    .index
+                    .segment(camera, seq)?
+                    .ok_or(FetchError::Unknown { camera, seq })?;
                 let bytes = self.parts.statements.read(row.statement).map_err(IndexError::from)?;
                 let statement = SignedStatement::from_bytes(bytes).and_then(|signed| signed.parse_unverified());
                 match statement {
                     Ok(statement) if statement.camera == camera => match statement.kind {
-                        Kind::Segment(segment) if segment.preamble.header.seq == seq => {
-                            Ok(Expected { seq, len: segment.file_len, sha256: segment.file_sha256 })
-                        }
+                        Kind::Segment(segment) if segment.preamble.header.seq == seq => Ok(Expected {
+                            seq,
+                            len: segment.file_len,
+                            sha256: segment.file_sha256,
+                        }),
                         _ => Err(FetchError::Statement { camera, seq }),
                     },
                     _ => Err(FetchError::Statement { camera, seq }),
@@ -266,9 +302,15 @@ impl Fleet {
         for run in sorted.chunk_by(|one, next| *next == one + 1) {
             for part in run.chunks(MAX_FETCH as usize) {
                 if let (Some(first), Some(last)) = (part.first(), part.last()) {
-                    let command = Command::Fetch { first_seq: *first, last_seq: *last };
+                    let command = Command::Fetch {
+                        first_seq: *first,
+                        last_seq: *last,
+                    };
                     let sent = self.parts.downlinks.send(camera, command, ORDER_VALID_US).await;
-                    sent.map_err(|error| FetchError::Failed { camera, reason: error.to_string() })?;
+                    sent.map_err(|error| FetchError::Failed {
+                        camera,
+                        reason: error.to_string(),
+                    })?;
                 }
             }
         }
@@ -277,8 +319,11 @@ impl Fleet {
 
     /// Orders again what a camera still owes: its agent has just connected and may have missed the order.
     async fn command_again(&self, camera: CameraId) {
-        let owed: Vec<u64> =
-            lock(&self.orders).iter().filter(|((of, _), order)| *of == camera && order.is_wanted()).map(|((_, seq), _)| *seq).collect();
+        let owed: Vec<u64> = lock(&self.orders)
+            .iter()
+            .filter(|((of, _), order)| *of == camera && order.is_wanted())
+            .map(|((_, seq), _)| *seq)
+            .collect();
         if let Err(error) = self.command(camera, &owed).await {
             tracing::warn!(%error, "an order could not be repeated");
         }
@@ -296,10 +341,17 @@ impl Fleet {
                 Outcome::Damaged(attempts) => return Err(FetchError::Damaged { camera, seq, attempts }),
                 Outcome::Failed(reason) => return Err(FetchError::Failed { camera, reason }),
             }
-            let step = REPEAT.min(self.parts.patience.saturating_sub(idle)).max(Duration::from_millis(1));
+            let step = REPEAT
+                .min(self.parts.patience.saturating_sub(idle))
+                .max(Duration::from_millis(1));
             match tokio::time::timeout(step, watch.changed()).await {
                 Ok(Ok(())) => idle = Duration::ZERO,
-                Ok(Err(_)) => return Err(FetchError::Failed { camera, reason: "the order was given up".to_owned() }),
+                Ok(Err(_)) => {
+                    return Err(FetchError::Failed {
+                        camera,
+                        reason: "the order was given up".to_owned(),
+                    });
+                }
                 Err(_) => {
                     idle += step;
                     if idle >= self.parts.patience {
@@ -313,7 +365,10 @@ impl Fleet {
     }
 
     fn order(&self, camera: CameraId, seq: u64) -> Option<Arc<Order>> {
-        lock(&self.orders).get(&(camera, seq)).filter(|order| order.is_wanted()).cloned()
+        lock(&self.orders)
+            .get(&(camera, seq))
+            .filter(|order| order.is_wanted())
+            .cloned()
     }
 
     fn close(&self, camera: CameraId, seq: u64) {

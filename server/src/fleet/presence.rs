@@ -88,11 +88,16 @@ impl Fleet {
         let mut presence = lock(&self.presence);
         let state = presence.entry(camera).or_default();
         // The last will of an earlier connection can come after the next one's greeting.
-        let stale = !status.online && state.boot == Some(status.boot) && state.since.is_some_and(|since| status.since < since);
+        let stale =
+            !status.online && state.boot == Some(status.boot) && state.since.is_some_and(|since| status.since < since);
         if stale {
             return false;
         }
-        state.presence = if status.online { Presence::Online } else { Presence::Offline };
+        state.presence = if status.online {
+            Presence::Online
+        } else {
+            Presence::Offline
+        };
         state.since = Some(status.since);
         state.boot = Some(status.boot);
         state.heard = Some(now);

@@ -8,8 +8,8 @@ use custody_shared::hash::Hasher;
 use custody_shared::id::CameraId;
 use futures::{Stream, StreamExt};
 
-use super::order::{Order, Outcome, Part};
 use super::Fleet;
+use super::order::{Order, Outcome, Part};
 
 /// How often a file may arrive damaged before the fetch fails.
 const ATTEMPTS: u32 = 3;
@@ -87,7 +87,9 @@ impl Fleet {
     fn failed(&self, camera: CameraId, order: &Arc<Order>, result: &Result<Uploaded, UploadError>) {
         let seq = order.expected.seq;
         if let Err(UploadError::Disk(error)) = result {
-            order.set(Outcome::Failed(format!("the cache cannot be written ({error}); check the server's disk")));
+            order.set(Outcome::Failed(format!(
+                "the cache cannot be written ({error}); check the server's disk"
+            )));
             self.close(camera, seq);
             return;
         }
@@ -114,7 +116,11 @@ impl Fleet {
     {
         let expected = order.expected;
         if part.is_none() {
-            *part = Some(Part { file: self.cache.begin(camera, expected.seq)?, len: 0, hasher: Hasher::new() });
+            *part = Some(Part {
+                file: self.cache.begin(camera, expected.seq)?,
+                len: 0,
+                hasher: Hasher::new(),
+            });
         }
         let mut buffer = Vec::with_capacity(WRITE_BYTES);
         let mut broken = None;

@@ -136,6 +136,18 @@ fn rows_come_back_as_they_were(index: &dyn IndexStore) {
     assert_eq!(index.segment(camera(1), 600).unwrap(), None);
     assert_eq!(index.gaps(camera(1), range(6050, 6051), 10).unwrap(), [gap]);
     assert_eq!(index.destroyed(camera(1), range(999, 2000), 10).unwrap(), [destroyed]);
+    let places = |from, to, limit| index.statements(camera(1), range(from, to), limit).unwrap();
+    assert_eq!(
+        places(5990, 6001, 100),
+        [entries[599].at, entries[600].at],
+        "the last segment and the gap"
+    );
+    assert_eq!(
+        places(0, 1, 100),
+        [entries[0].at, entries[601].at],
+        "the first segment and its destruction"
+    );
+    assert_eq!(places(0, 100, 1), [entries[0].at]);
     assert_eq!(index.position(camera(1)).unwrap().unwrap().next_index, 602);
     assert_eq!(seqs(index, camera(2), 0, 6000), [0_u64; 0]);
     assert_eq!(index.upto().unwrap(), upto(602));

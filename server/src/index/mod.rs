@@ -158,6 +158,9 @@ pub trait IndexStore: Send + Sync {
     /// A camera's stated destructions that overlap `range`, by start, at most `limit`.
     fn destroyed(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<Destroyed>, IndexError>;
 
+    /// Where the statements lie whose segments, gaps or destructions overlap `range`, in the log's order, at most `limit`.
+    fn statements(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<StatementRef>, IndexError>;
+
     /// Forgets everything, durably.
     fn clear(&self) -> Result<(), IndexError>;
 }

@@ -444,6 +444,40 @@ impl IndexStore for SledIndex {
         )
     }
 
+    fn statements(&self, camera: CameraId, range: TimeRange, limit: usize) -> Result<Vec<StatementRef>, IndexError> {
+        let Some(state) = self.camera(camera) else {
+            return Ok(Vec::new());
+        };
+        let said_by = |key: &IVec, table| row::read_place(key.get(12..).unwrap_or_default(), table);
+        let mut places = self.scan(
+            &self.segments,
+            state.number,
+            state.longest[0],
+            range,
+            limit,
+            |key, value| row::read_segment(key, value).map(|(row, _)| (row.range, row.statement)),
+        )?;
+        places.extend(self.scan(
+            &self.gaps,
+            state.number,
+            state.longest[1],
+            range,
+            limit,
+            |key, value| Ok((row::read_gap(key, value)?.range, said_by(key, "gaps")?)),
+        )?);
+        places.extend(self.scan(
+            &self.destroyed,
+            state.number,
+            state.longest[2],
+            range,
+            limit,
+            |key, value| Ok((row::read_destroyed(key, value)?.range, said_by(key, "destructions")?)),
+        )?);
+        places.sort_unstable();
+        places.truncate(limit);
+        Ok(places)
+    }
+
     fn clear(&self) -> Result<(), IndexError> {
         let mut state = self.lock();
         // The place in the log goes first: a crash in between leaves an index that is filled again from the start.

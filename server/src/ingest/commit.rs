@@ -51,16 +51,22 @@ impl Held {
     fn new(camera: CameraId, key: &VerifyingKey, position: Option<Position>) -> Self {
         // A replaced agent has a new key and begins anew; the old chain stays what it was.
         let chain = match position.filter(|position| position.key == *key.as_bytes()) {
-            Some(position) => {
-                Chain { camera, next_index: position.next_index, last_hash: position.last_hash }
-            }
+            Some(position) => Chain {
+                camera,
+                next_index: position.next_index,
+                last_hash: position.last_hash,
+            },
             None => Chain::start(camera),
         };
         let mut recent = VecDeque::new();
         if let Some(last) = chain.next_index.checked_sub(1) {
             recent.push_back((last, chain.last_hash));
         }
-        Self { key: *key.as_bytes(), chain, recent }
+        Self {
+            key: *key.as_bytes(),
+            chain,
+            recent,
+        }
     }
 
     fn remember(&mut self, index: u64, hash: Sha256Hash) {
@@ -72,7 +78,9 @@ impl Held {
 
     /// Whether a statement at a place that is taken is another one than the one remembered there.
     fn differs(&self, index: u64, hash: Sha256Hash) -> bool {
-        self.recent.iter().any(|(known, other)| *known == index && *other != hash)
+        self.recent
+            .iter()
+            .any(|(known, other)| *known == index && *other != hash)
     }
 }
 
@@ -209,7 +217,10 @@ impl Committer {
         self.index.put(&entries, end).inspect_err(|_| *behind = true)?;
         self.counters.add(&self.counters.commits, 1);
         self.counters.add(&self.counters.statements, entries.len());
-        let segments = group.accepted.iter().filter(|(statement, ..)| matches!(statement.kind, Kind::Segment(_)));
+        let segments = group
+            .accepted
+            .iter()
+            .filter(|(statement, ..)| matches!(statement.kind, Kind::Segment(_)));
         self.counters.add(&self.counters.segments, segments.count());
         Ok(())
     }
@@ -223,7 +234,13 @@ impl Committer {
         }
         // Every batch is answered with the truth, also one that brought nothing new: its agent learns where to go on.
         self.receipts.put(group.held.iter().map(|(camera, held)| {
-            (*camera, Acked { next_index: held.chain.next_index, last_hash: held.chain.last_hash })
+            (
+                *camera,
+                Acked {
+                    next_index: held.chain.next_index,
+                    last_hash: held.chain.last_hash,
+                },
+            )
         }));
         held.extend(group.held);
     }

@@ -101,7 +101,11 @@ impl IngestCounters {
     }
 
     pub(super) fn trouble(&self, camera: CameraId) -> Option<Trouble> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(&camera).copied()
+        self.troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&camera)
+            .copied()
     }
 
     /// Notes trouble with an enrolled camera and says so in the log.

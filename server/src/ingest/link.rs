@@ -61,7 +61,12 @@ pub struct Downlinks {
 
 impl Downlinks {
     pub(super) fn new(site: SiteId, client: AsyncClient, keys: Arc<ServerKeys>, clock: SharedClock) -> Self {
-        Self { site, client, keys, clock }
+        Self {
+            site,
+            client,
+            keys,
+            clock,
+        }
     }
 
     /// Signs `body` for `camera`, good for `valid_us` microseconds, and publishes it. An agent that is not connected misses it,
@@ -78,7 +83,10 @@ impl Downlinks {
 
     pub(crate) async fn publish(&self, camera: CameraId, topic: Topic, signed: Vec<u8>) -> Result<(), LinkError> {
         let path = topic.path(self.site, camera);
-        let sent = self.client.publish(path, QoS::AtLeastOnce, topic.retained(), signed).await;
+        let sent = self
+            .client
+            .publish(path, QoS::AtLeastOnce, topic.retained(), signed)
+            .await;
         sent.map_err(|_| LinkError::Ended)
     }
 
@@ -123,7 +131,9 @@ pub(super) async fn run(receiver: Receiver, downlinks: Downlinks, mut events: Ev
                 tokio::spawn(async move { downlinks.subscribe().await });
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                let Some((site, camera, topic)) = Topic::parse(&publish.topic) else { continue };
+                let Some((site, camera, topic)) = Topic::parse(&publish.topic) else {
+                    continue;
+                };
                 if site == receiver.site {
                     receiver.take(camera, topic, publish.payload).await;
                 }

@@ -70,13 +70,18 @@ impl Ingest {
     /// # Errors
     /// If the log cannot be read or the index not be written.
     pub async fn start(parts: IngestParts) -> Result<(Self, mpsc::Receiver<Uplink>), IndexError> {
-        let (statements, index, enrolment) =
-            (parts.statements.clone(), parts.index.clone(), parts.enrolment.clone());
+        let (statements, index, enrolment) = (parts.statements.clone(), parts.index.clone(), parts.enrolment.clone());
         let caught_up = tokio::task::spawn_blocking(move || replay(&statements, &*index, &*enrolment))
             .await
-            .map_err(|error| IndexError::Store { step: "catching up", reason: error.to_string() })??;
+            .map_err(|error| IndexError::Store {
+                step: "catching up",
+                reason: error.to_string(),
+            })??;
         if !caught_up.is_clean() {
-            tracing::error!(?caught_up, "the statement log is not whole; what is named is missing from the index");
+            tracing::error!(
+                ?caught_up,
+                "the statement log is not whole; what is named is missing from the index"
+            );
         }
 
         let counters = Arc::new(IngestCounters::default());
@@ -108,13 +113,27 @@ impl Ingest {
         threads.push(spawn("commit", move || committer.run(&commit_receiver))?);
 
         let downlinks = Downlinks::new(parts.site, client, parts.keys.clone(), parts.clock.clone());
-        let receiver =
-            link::Receiver { site: parts.site, workers, uplinks: uplink_sender, counters: counters.clone() };
+        let receiver = link::Receiver {
+            site: parts.site,
+            workers,
+            uplinks: uplink_sender,
+            counters: counters.clone(),
+        };
         let tasks = vec![
             tokio::spawn(link::run(receiver, downlinks.clone(), events, stop.clone())),
             tokio::spawn(receipts::run(receipts, downlinks.clone(), stop.clone())),
         ];
-        Ok((Self { counters, downlinks, stop, tasks, threads, caught_up }, uplinks))
+        Ok((
+            Self {
+                counters,
+                downlinks,
+                stop,
+                tasks,
+                threads,
+                caught_up,
+            },
+            uplinks,
+        ))
     }
 
     /// What has been counted since the start.
@@ -158,7 +177,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)
-        .map_err(|error| IndexError::Store { step: "starting a thread", reason: error.to_string() })
+        .map_err(|error| IndexError::Store {
+            step: "starting a thread",
+            reason: error.to_string(),
+        })
 }
 
 #[cfg(test)]

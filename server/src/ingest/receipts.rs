@@ -23,7 +23,10 @@ pub(super) struct Receipts {
 
 impl Receipts {
     pub(super) fn put(&self, receipts: impl Iterator<Item = (CameraId, Acked)>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(receipts);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(receipts);
         self.ready.notify_one();
     }
 

@@ -85,12 +85,24 @@ impl ServerKeys {
         let command = SigningKey::from_seed(&*seed("command.key")?);
         let path = dir.join("counter");
         let next = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| ServerKeysError::Damaged(path.clone()))?,
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map_err(|_| ServerKeysError::Damaged(path.clone()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 1,
             Err(error) => return Err(io("read", &path)(error)),
         };
-        let counter = Mutex::new(Counter { path, next, reserved: next });
-        Ok(Self { transport_public: transport.public(), transport, command, counter })
+        let counter = Mutex::new(Counter {
+            path,
+            next,
+            reserved: next,
+        });
+        Ok(Self {
+            transport_public: transport.public(),
+            transport,
+            command,
+            counter,
+        })
     }
 
     /// What agents seal batches and health to.
@@ -117,8 +129,14 @@ impl ServerKeys {
         valid_us: i64,
     ) -> Result<Vec<u8>, ServerKeysError> {
         let counter = self.number()?;
-        let message =
-            Downlink { site, camera, counter, issued_at: now, expires_at: now.saturating_add(valid_us), body };
+        let message = Downlink {
+            site,
+            camera,
+            counter,
+            issued_at: now,
+            expires_at: now.saturating_add(valid_us),
+            body,
+        };
         Ok(message.sign(&self.command)?)
     }
 
@@ -126,8 +144,11 @@ impl ServerKeys {
         let mut counter = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
         if counter.next >= counter.reserved {
             let reserved = counter.next + COUNTER_BLOCK;
-            replace(&counter.path, reserved.to_string().as_bytes(), 0o600)
-                .map_err(|source| ServerKeysError::Io { step: "write", path: counter.path.clone(), source })?;
+            replace(&counter.path, reserved.to_string().as_bytes(), 0o600).map_err(|source| ServerKeysError::Io {
+                step: "write",
+                path: counter.path.clone(),
+                source,
+            })?;
             // A crash from here on skips the rest of the block; a number is never used twice.
             counter.reserved = reserved;
         }
@@ -140,13 +161,17 @@ impl ServerKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use custody_shared::message::{Acked, Command};
     use custody_shared::hash::Sha256Hash;
+    use custody_shared::message::{Acked, Command};
 
     #[test]
     fn keys_stay_and_numbers_rise_over_restarts() {
         let dir = tempfile::tempdir().unwrap();
-        let (site, camera, now) = (SiteId::random(), CameraId::random(), UtcMicros::new(1_800_000_000_000_000));
+        let (site, camera, now) = (
+            SiteId::random(),
+            CameraId::random(),
+            UtcMicros::new(1_800_000_000_000_000),
+        );
         let (mut highest, mut publics) = (0, Vec::new());
         for _ in 0..3 {
             let keys = ServerKeys::open(dir.path()).unwrap();
@@ -160,7 +185,10 @@ mod tests {
         }
         assert!(publics.windows(2).all(|pair| pair[0] == pair[1]));
         let keys = ServerKeys::open(dir.path()).unwrap();
-        let acked = Acked { next_index: 0, last_hash: Sha256Hash::ZERO };
+        let acked = Acked {
+            next_index: 0,
+            last_hash: Sha256Hash::ZERO,
+        };
         keys.sign(site, camera, acked, now, 1_000_000).unwrap();
         fs::write(dir.path().join("command.key"), "zz").unwrap();
         assert!(matches!(ServerKeys::open(dir.path()), Err(ServerKeysError::Damaged(_))));

@@ -64,7 +64,12 @@ impl Worker {
             }
         };
         let known = self.heads.next_index(camera, &key);
-        let mut verified = Verified { camera, key, old: Vec::new(), fresh: Vec::new() };
+        let mut verified = Verified {
+            camera,
+            key,
+            old: Vec::new(),
+            fresh: Vec::new(),
+        };
         for (index, bytes) in (batch.first_index..).zip(batch.statements) {
             let checked = SignedStatement::from_bytes(bytes).and_then(|signed| {
                 if index < known {
