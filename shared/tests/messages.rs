@@ -17,14 +17,14 @@ fn downlink<B>(body: B) -> Downlink<B> {
         site: samples::site(),
         camera: samples::camera(),
         counter: 5,
-        issued_at: samples::noon(),
+        issued_at: samples::moment(),
         expires_at: after(600),
         body,
     }
 }
 
 fn after(seconds: i64) -> UtcMicros {
-    samples::noon().saturating_add(seconds * SECOND_US)
+    samples::moment().saturating_add(seconds * SECOND_US)
 }
 
 fn open<B: Body>(bytes: &[u8], at: UtcMicros) -> Result<Downlink<B>, MessageError> {
@@ -131,7 +131,7 @@ fn hostile_messages_are_not_obeyed() {
 fn messages_that_contradict_themselves_are_not_signed() {
     let sign = |m: Downlink<Command>| m.sign(&samples::command_key());
     let never = Downlink {
-        expires_at: samples::noon(),
+        expires_at: samples::moment(),
         ..downlink(Command::Restart)
     };
     assert_eq!(sign(never), Err(MessageError::Field("expiry")));
@@ -182,7 +182,7 @@ fn status_is_the_cameras_own() {
         camera: samples::camera(),
         online: false,
         boot: BootId::from_bytes([2; 16]),
-        since: samples::noon(),
+        since: samples::moment(),
     };
     let bytes = status.sign(&samples::statement_key());
     let key = samples::statement_key().public();

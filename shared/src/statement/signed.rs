@@ -64,10 +64,10 @@ impl Statement {
         if (self.index == 0) != (self.prev == Sha256Hash::ZERO) {
             return Err("link");
         }
-        if let Kind::Segment(s) = &self.kind {
-            if s.preamble.header.camera != self.camera {
-                return Err("camera");
-            }
+        if let Kind::Segment(s) = &self.kind
+            && s.preamble.header.camera != self.camera
+        {
+            return Err("camera");
         }
         self.kind.check()
     }

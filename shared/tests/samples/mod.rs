@@ -25,12 +25,12 @@ pub(crate) fn camera() -> CameraId {
 }
 
 /// 2026-11-22T17:29:00Z.
-pub(crate) fn noon() -> UtcMicros {
+pub(crate) fn moment() -> UtcMicros {
     UtcMicros::new(1_795_368_540_000_000)
 }
 
 pub(crate) fn range(seconds: i64) -> TimeRange {
-    TimeRange::new(noon(), noon().saturating_add(seconds * SECOND_US)).unwrap()
+    TimeRange::new(moment(), moment().saturating_add(seconds * SECOND_US)).unwrap()
 }
 
 /// The secret half of the day's footage key.
@@ -59,7 +59,7 @@ pub(crate) fn header() -> Header {
         camera: camera(),
         key_id: KeyId::from_bytes([0x4b; 16]),
         seq: 7,
-        t_start: noon(),
+        t_start: moment(),
         boot_id: BootId::from_bytes([0xb0; 16]),
         prev_statement: Sha256Hash::of(b"the statement before"),
     }
@@ -96,7 +96,7 @@ pub(crate) fn segment_statement(file: &[u8]) -> SegmentStatement {
         preamble: Preamble::parse(file).unwrap(),
         file_sha256: Sha256Hash::of(file),
         file_len: file.len() as u64,
-        t_end: noon().saturating_add(10 * SECOND_US),
+        t_end: moment().saturating_add(10 * SECOND_US),
         frames: 250,
         fragments: 5,
         codec: CodecParameters {
@@ -139,7 +139,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
         (
             "tamper",
             Kind::Tamper(Tamper {
-                since: noon(),
+                since: moment(),
                 kind: TamperKind::Covered,
             }),
         ),
@@ -148,8 +148,8 @@ pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
             Kind::Clock(ClockStep {
                 offset_us: -3600 * SECOND_US,
                 source: ClockSource::Ntp,
-                before: noon(),
-                after: noon().saturating_sub(3600 * SECOND_US),
+                before: moment(),
+                after: moment().saturating_sub(3600 * SECOND_US),
             }),
         ),
         (
@@ -169,7 +169,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
 pub(crate) fn chain() -> Vec<Statement> {
     let (mut statements, mut prev) = (Vec::new(), Sha256Hash::ZERO);
     for ((_, kind), index) in kinds().into_iter().zip(0..) {
-        let at = noon().saturating_add(index as i64 * SECOND_US);
+        let at = moment().saturating_add(index as i64 * SECOND_US);
         let statement = Statement {
             camera: camera(),
             index,
@@ -185,7 +185,7 @@ pub(crate) fn chain() -> Vec<Statement> {
 }
 
 pub(crate) fn descriptor(n: u8, reserve: bool) -> KeyDescriptor {
-    let valid_from = noon().saturating_add(i64::from(n) * DAY_US);
+    let valid_from = moment().saturating_add(i64::from(n) * DAY_US);
     let valid_until = valid_from.saturating_add(if reserve { 400 } else { 1 } * DAY_US);
     KeyDescriptor {
         key_id: KeyId::from_bytes([n; 16]),
@@ -208,7 +208,7 @@ pub(crate) fn announcement() -> KeyAnnouncement {
 pub(crate) fn health() -> Health {
     Health {
         camera: camera(),
-        at: noon(),
+        at: moment(),
         recording: true,
         last_frame_age_s: 0,
         disk_free_days: 41,
@@ -227,8 +227,8 @@ pub(crate) fn grant() -> Grant {
         cameras: vec![CameraId::from_bytes([0x10; 16]), camera()],
         range: range(600),
         viewer: PersonId::from_bytes([0x63; 16]),
-        not_before: noon(),
-        not_after: noon().saturating_add(2 * 3600 * SECOND_US),
+        not_before: moment(),
+        not_after: moment().saturating_add(2 * 3600 * SECOND_US),
         play_minutes: 120,
     }
 }
