@@ -7,8 +7,8 @@ use crate::cbor::{Cbor, CborError, Decoder, Encoder};
 use crate::id::{CameraId, GrantId, PersonId, RequestId};
 use crate::time::{TimeRange, UtcMicros};
 
-/// A purpose is at most this long, in bytes.
-pub const MAX_PURPOSE_LEN: usize = 512;
+/// A purpose is at most this long, in bytes: 512 characters of any script.
+pub const MAX_PURPOSE_LEN: usize = 2048;
 /// A grant names at most this many cameras.
 pub const MAX_CAMERAS: usize = 64;
 /// Footage of one grant spans at most this long, in microseconds: 31 days.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use custody_shared::hash::Sha256Hash;
 use zeroize::Zeroizing;
 
-use super::file::{Fault, Step};
+use super::disk::{Fault, Step};
 
 const MAGIC: &[u8; 4] = b"CEK1";
 const LEN: usize = 4 + 8 + 32 + 32;
@@ -17,7 +17,7 @@ const LEN: usize = 4 + 8 + 32 + 32;
 ///
 /// Duties: `put` is durable on return; `destroy_except` leaves nothing of any other epoch's key that this holder
 /// could read again; each may be repeated.
-pub trait EpochKeyHolder: Send + Sync {
+pub(super) trait EpochKeyHolder: Send + Sync {
     /// Keeps the key of an epoch.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ pub trait EpochKeyHolder: Send + Sync {
 }
 
 /// Epoch keys in two files beside the keyring.
-pub struct FileEpochs {
+pub(super) struct FileEpochs {
     folder: PathBuf,
     fault: Fault,
 }

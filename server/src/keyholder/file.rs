@@ -1,23 +1,16 @@
-//! The file holder: the keyring in one small file, encrypted under an epoch key of its own for every write.
+//! The file holder: four operations on a keyring that lies in a file.
 //!
-//! Order of a write, and what a crash after each step leaves:
-//! 1. new epoch key durable in the free slot — the old keyring under the old key;
-//! 2. new keyring written and synced beside the old one — the same;
-//! 3. renamed over the old one, folder synced — the new keyring under the new key, the old epoch key still there;
-//! 4. old epoch key overwritten and removed — the new keyring alone.
-//!
-//! Opening the holder finishes what a crash interrupted: whichever keyring is in place names its epoch, every other
-//! epoch key goes.
+//! Memory and disk are kept apart on purpose: a key that is due is gone from memory before the disk is asked, and after
+//! a failed write the disk is read again before anything else is done.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use custody_shared::hash::Sha256Hash;
 use custody_shared::hpke::RecipientSecret;
 use custody_shared::id::{GrantId, KeyId};
@@ -26,50 +19,20 @@ use custody_shared::segment::{Preamble, SegmentKey, unseal_key};
 use custody_shared::time::{SharedClock, UtcMicros};
 use zeroize::Zeroizing;
 
-use super::epoch::{EpochKeyHolder, FileEpochs};
+use super::disk::{Fault, KeyringFile, failed};
 use super::evidence::{VerifiedGrant, VerifiedOrder};
 use super::ring::{Keyring, MAX_RECORDS, Pair, Wrap};
 use super::{Destroyed, KeyPlan, Keyholder, KeyholderError, MAX_SEGMENT_US, Rewrapped};
 use crate::record::ReleaseUse;
 
-const MAGIC: &[u8; 4] = b"CKF1";
-const HEAD: usize = 4 + 8 + 24;
-/// Largest keyring file; more is refused before it is read.
-const MAX_FILE: u64 = 512 << 20;
 const DAY_US: i64 = 86_400_000_000;
 /// Grants whose first opening is remembered.
 const MAX_GRANTS: usize = 65_536;
 
-/// Steps of a write, in their order; tests stop at each of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// The new epoch key is written, not synced.
-    EpochWritten,
-    /// The new epoch key is durable.
-    EpochDurable,
-    /// The new keyring is written beside the old one, not synced.
-    KeyringWritten,
-    /// The new keyring is synced.
-    KeyringSynced,
-    /// The new keyring has the old one's name.
-    KeyringRenamed,
-    /// The rename is durable.
-    FolderSynced,
-    /// The old epoch key is overwritten.
-    OldEpochOverwritten,
-    /// The old epoch key is gone.
-    OldEpochRemoved,
-}
-
-/// What happens at a step: nothing, except in tests.
-pub(super) type Fault = Arc<dyn Fn(Step) -> io::Result<()> + Send + Sync>;
-
 /// A keyholder on files.
 pub struct FileHolder {
-    folder: PathBuf,
     clock: SharedClock,
-    epochs: Box<dyn EpochKeyHolder>,
-    fault: Fault,
+    disk: KeyringFile,
     inner: Mutex<Inner>,
     /// Two holders on one folder would destroy each other's epoch keys.
     _lock: File,
@@ -115,7 +78,6 @@ impl FileHolder {
             remedy: "another process holds this keyring; stop it first",
             source: error.into(),
         })?;
-        let epochs = FileEpochs::new(folder, Arc::clone(&fault));
         let inner = Inner {
             ring: Keyring::default(),
             epoch: 0,
@@ -124,10 +86,8 @@ impl FileHolder {
             first_play: HashMap::new(),
         };
         let holder = Self {
-            folder: folder.to_owned(),
             clock,
-            epochs: Box::new(epochs),
-            fault,
+            disk: KeyringFile::new(folder, fault),
             inner: Mutex::new(inner),
             _lock: lock,
         };
@@ -148,73 +108,21 @@ impl FileHolder {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.join("keyring")
-    }
-
-    /// Reads what is on disk, then removes what no keyring in force needs.
+    /// Takes over what is on disk.
     fn load(&self, inner: &mut Inner) -> Result<(), KeyholderError> {
-        let path = self.path();
-        let new = self.folder.join("keyring.new");
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => {
-                let len = file.metadata().map_err(|source| failed("read", &path, source))?.len();
-                if len > MAX_FILE {
-                    return Err(KeyholderError::Damaged("its file is over the limit"));
-                }
-                file.take(MAX_FILE)
-                    .read_to_end(&mut bytes)
-                    .map_err(|source| failed("read", &path, source))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // A first write that never finished holds no key that was announced.
-                inner.ring = Keyring::default();
-                inner.epoch = 0;
-                self.save(inner, Keyring::default(), &[])?;
-                return Ok(());
-            }
-            Err(source) => return Err(failed("read", &path, source)),
-        }
-        let (head, sealed) = bytes
-            .split_at_checked(HEAD)
-            .ok_or(KeyholderError::Damaged("its file is cut short"))?;
-        if head[..4] != *MAGIC {
-            return Err(KeyholderError::Damaged("its file has another format"));
-        }
-        let epoch = u64::from_be_bytes(head[4..12].try_into().expect("eight bytes"));
-        let key = self
-            .epochs
-            .get(epoch)
-            .map_err(|source| failed("read the epoch key of", &path, source))?
-            .ok_or(KeyholderError::Damaged("its epoch key is gone"))?;
-        let nonce = XNonce::try_from(&head[12..HEAD]).expect("24 bytes");
-        let cipher = XChaCha20Poly1305::new((&*key).into());
-        let plain = cipher
-            .decrypt(&nonce, Payload { msg: sealed, aad: head })
-            .map(Zeroizing::new)
-            .map_err(|_| KeyholderError::Damaged("its file was altered"))?;
-        inner.ring = Keyring::parse(&plain, self.epochs.claim())?;
+        let Some((ring, epoch)) = self.disk.load()? else {
+            inner.epoch = 0;
+            return self.save(inner, Keyring::default(), &[]);
+        };
+        inner.ring = ring;
         inner.epoch = epoch;
         // Whatever was destroyed in memory alone stays destroyed.
         let Inner { ring, pending, .. } = inner;
         let durable: HashSet<KeyId> = ring.outcomes.iter().map(|gone| gone.key).collect();
         pending.retain(|gone| !durable.contains(&gone.key));
-        ring.pairs
-            .retain(|pair| !pending.iter().any(|gone| gone.key == pair.key_id));
-        ring.wraps
-            .retain(|wrap| !pending.iter().any(|gone| gone.key == wrap.wrap_id));
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &new, error)),
-            _ => {}
-        }
-        // The rename must be durable before the epoch key of the keyring it replaced goes.
-        File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| failed("sync the folder of", &path, source))?;
-        self.epochs
-            .destroy_except(epoch)
-            .map_err(|source| failed("destroy an old epoch key of", &path, source))?;
+        let gone: HashSet<KeyId> = pending.iter().map(|gone| gone.key).collect();
+        ring.pairs.retain(|pair| !gone.contains(&pair.key_id));
+        ring.wraps.retain(|wrap| !gone.contains(&wrap.wrap_id));
         inner.unsure = false;
         Ok(())
     }
@@ -224,62 +132,30 @@ impl FileHolder {
         if inner.unsure { self.load(inner) } else { Ok(()) }
     }
 
-    /// Makes `ring` the keyring, durably, under a new epoch key, and destroys the old one.
+    /// Makes `ring` and the outcomes `done` the keyring, in memory once it is so on disk.
     fn save(&self, inner: &mut Inner, ring: Keyring, done: &[Destroyed]) -> Result<(), KeyholderError> {
         // Until the end of this function memory and disk may differ; the next operation reads the disk first.
         inner.unsure = true;
-        let (path, new) = (self.path(), self.folder.join("keyring.new"));
-        let epoch = inner.epoch + 1;
-        let mut key = Zeroizing::new([0_u8; 32]);
-        let mut head = [0_u8; HEAD];
-        head[..4].copy_from_slice(MAGIC);
-        head[4..12].copy_from_slice(&epoch.to_be_bytes());
-        for random in [&mut key[..], &mut head[12..]] {
-            getrandom::fill(random).map_err(|error| failed("draw a key for", &path, io::Error::other(error)))?;
-        }
-        let nonce = XNonce::try_from(&head[12..]).expect("24 bytes");
-        let plain = ring.to_bytes(done);
-        let sealed = XChaCha20Poly1305::new((&*key).into())
-            .encrypt(
-                &nonce,
-                Payload {
-                    msg: &plain,
-                    aad: &head,
-                },
-            )
-            .map_err(|_| KeyholderError::Damaged("its content is too long"))?;
-
-        self.epochs
-            .put(epoch, &key)
-            .map_err(|source| failed("write an epoch key for", &path, source))?;
-        // A crash here leaves the old keyring and a spare epoch key; opening removes the spare.
-        let written = (|| {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(&head)?;
-            file.write_all(&sealed)?;
-            (self.fault)(Step::KeyringWritten)?;
-            file.sync_all()?;
-            (self.fault)(Step::KeyringSynced)?;
-            std::fs::rename(&new, &path)?;
-            (self.fault)(Step::KeyringRenamed)?;
-            File::open(&self.folder)?.sync_all()?;
-            (self.fault)(Step::FolderSynced)
-        })();
-        written.map_err(|source| failed("write", &path, source))?;
-        // A crash here leaves the new keyring and both epoch keys; opening destroys the old one.
-        self.epochs
-            .destroy_except(epoch)
-            .map_err(|source| failed("destroy the old epoch key of", &path, source))?;
+        self.disk.save(&ring, done, inner.epoch + 1)?;
         inner.ring = ring;
         inner.ring.outcomes.extend_from_slice(done);
-        inner.epoch = epoch;
+        inner.epoch += 1;
         inner.unsure = false;
         Ok(())
+    }
+
+    /// As [`FileHolder::save`], together with what memory has forgotten and the disk has not.
+    fn save_with_pending(&self, inner: &mut Inner, ring: Keyring, now: UtcMicros) -> Result<(), KeyholderError> {
+        let pending = std::mem::take(&mut inner.pending);
+        // The time of a destruction is when the disk took it.
+        let done: Vec<Destroyed> = pending
+            .iter()
+            .map(|gone| Destroyed {
+                done: now.max(gone.due),
+                ..gone.clone()
+            })
+            .collect();
+        self.save(inner, ring, &done).inspect_err(|_| inner.pending = pending)
     }
 
     /// The time by which keys live: never earlier than what was seen before.
@@ -374,13 +250,9 @@ impl Keyholder for FileHolder {
         if !made.is_empty() {
             let mut ring = std::mem::take(&mut inner.ring);
             ring.pairs.append(&mut made);
-            let pending = std::mem::take(&mut inner.pending);
-            let done = finished(&pending, self.clock.now());
             // On an error the ring is dropped, new keys with it; the next call reads the disk again.
-            if let Err(error) = self.save(&mut inner, ring, &done) {
-                inner.pending = pending;
-                return Err(error);
-            }
+            let now = self.clock.now();
+            self.save_with_pending(&mut inner, ring, now)?;
         }
         let by_id: HashMap<KeyId, &Pair> = inner.ring.pairs.iter().map(|pair| (pair.key_id, pair)).collect();
         Ok(chosen
@@ -513,12 +385,8 @@ impl Keyholder for FileHolder {
             destroy_at: order.destroy_at(),
             key,
         });
-        let pending = std::mem::take(&mut inner.pending);
-        let done = finished(&pending, self.clock.now());
-        if let Err(error) = self.save(&mut inner, ring, &done) {
-            inner.pending = pending;
-            return Err(error);
-        }
+        let now = self.clock.now();
+        self.save_with_pending(&mut inner, ring, now)?;
         Ok(wrapped)
     }
 
@@ -531,12 +399,7 @@ impl Keyholder for FileHolder {
         inner.ring.high_water = inner.ring.high_water.max(now);
         if !inner.pending.is_empty() {
             let ring = std::mem::take(&mut inner.ring);
-            let pending = std::mem::take(&mut inner.pending);
-            let done = finished(&pending, now);
-            if let Err(error) = self.save(&mut inner, ring, &done) {
-                inner.pending = pending;
-                return Err(error);
-            }
+            self.save_with_pending(&mut inner, ring, now)?;
         }
         Ok(inner.ring.outcomes.clone())
     }
@@ -564,7 +427,7 @@ impl FileHolder {
     fn forget_due(&self, inner: &mut Inner, now: UtcMicros) {
         let now = now.max(inner.ring.high_water);
         let Inner { ring, pending, .. } = inner;
-        let claim = self.epochs.claim();
+        let claim = self.disk.claim();
         ring.pairs.retain(|pair| {
             let due = pair.plan.destroy_at <= now;
             if due && let Ok(range) = custody_shared::time::TimeRange::new(pair.plan.valid_from, pair.plan.valid_until)
@@ -599,17 +462,6 @@ impl FileHolder {
     }
 }
 
-/// The time of a destruction is when the disk took it.
-fn finished(pending: &[Destroyed], now: UtcMicros) -> Vec<Destroyed> {
-    pending
-        .iter()
-        .map(|gone| Destroyed {
-            done: now.max(gone.due),
-            ..gone.clone()
-        })
-        .collect()
-}
-
 /// What makes two plans the same key.
 fn slot(plan: &KeyPlan) -> (custody_shared::id::CameraId, UtcMicros, UtcMicros, bool) {
     (plan.camera, plan.valid_from, plan.valid_until, plan.reserve)
@@ -619,15 +471,6 @@ fn slot(plan: &KeyPlan) -> (custody_shared::id::CameraId, UtcMicros, UtcMicros, 
 fn wrap_aad(wrap_id: KeyId, preamble: &Preamble) -> Vec<u8> {
     let segment = Sha256Hash::of(&preamble.key_aad());
     [b"custody/rewrap/v1", &wrap_id.as_bytes()[..], &segment.as_bytes()[..]].concat()
-}
-
-fn failed(step: &'static str, path: &Path, source: io::Error) -> KeyholderError {
-    KeyholderError::Io {
-        step,
-        subject: path.display().to_string(),
-        remedy: "free disk space, check the disk and the folder's owner; keys that are due open nothing meanwhile",
-        source,
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! made without a row that is proven to stand under the log's signed checkpoint; a destroyed key is in no file that
 //! can still be decrypted. [`evidence`] → [`VerifiedGrant`] → [`Keyholder::open`].
 
+mod disk;
 mod epoch;
 mod evidence;
 mod file;
@@ -18,9 +19,8 @@ use custody_shared::keys::KeyDescriptor;
 use custody_shared::segment::{Preamble, SegmentKey};
 use custody_shared::time::{TimeRange, UtcMicros};
 
-pub use epoch::{EpochKeyHolder, FileEpochs};
 pub use evidence::{EvidenceError, ReleaseEvidence, VerifiedGrant, VerifiedOrder, verify_order, verify_release};
-pub use file::{FileHolder, Step};
+pub use file::FileHolder;
 pub use plan::{KeyPlan, missing, wanted};
 
 /// Longest segment: one that began this long before a window may still reach into it.

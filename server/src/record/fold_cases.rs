@@ -195,6 +195,9 @@ fn issue(state: &mut State, index: u64, actor: Actor, grant: &custody_shared::gr
     if grant.cameras != *cameras || grant.range != range {
         return Err(illegal("a grant allows exactly what was decided"));
     }
+    grant
+        .check()
+        .map_err(|error| Refusal::new(Rule::Malformed, error.to_string()))?;
     request.grant = Some(grant.id);
     let record = GrantRecord {
         grant: grant.clone(),

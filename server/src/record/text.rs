@@ -35,20 +35,18 @@ pub fn checked(text: &str, limit: usize) -> Result<String, TextError> {
 /// # Errors
 /// [`TextError`]; the text itself is in no message.
 pub fn optional(text: &str, limit: usize) -> Result<String, TextError> {
-    let text = text.trim();
+    // One kind of line end and of space, whatever the browser sends: the text is compared, hashed and printed.
+    let text = text.trim().replace("\r\n", "\n").replace('\r', "\n").replace('\t', " ");
     if text.chars().nth(limit).is_some() {
         return Err(TextError::TooLong(limit));
     }
-    if text
-        .chars()
-        .any(|c| c.is_control() && c != '\n' && c != '\r' && c != '\t')
-    {
+    if text.chars().any(|c| c.is_control() && c != '\n') {
         return Err(TextError::Control);
     }
-    if holds_resident_number(text) {
+    if holds_resident_number(&text) {
         return Err(TextError::ResidentNumber);
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// Whether a text holds six digits, a separator and seven digits beginning with 1 to 8, or thirteen digits
@@ -171,6 +169,7 @@ mod tests {
         assert_eq!(checked("  lost bag ", 10).unwrap(), "lost bag");
         assert_eq!(checked("   ", 10), Err(TextError::Empty));
         assert_eq!(optional("   ", 10).unwrap(), "");
+        assert_eq!(checked("a\r\nb\tc\rd", 10).unwrap(), "a\nb c\nd");
         assert_eq!(checked("가나다", 2), Err(TextError::TooLong(2)));
         assert_eq!(checked("a\u{0}b", 10), Err(TextError::Control));
         assert_eq!(checked("900101-1234567", 64), Err(TextError::ResidentNumber));

@@ -35,17 +35,19 @@ struct In(u8, i64, Actor, Row);
 /// Writes an entry. The same entry always gives the same bytes.
 ///
 /// # Errors
-/// [`WireError::TooLong`].
+/// [`WireError`], also for rows that would not come back the same.
 pub fn encode(entry: &Entry) -> Result<Zeroizing<Vec<u8>>, WireError> {
     // Sized ahead so that growing leaves no copies of personal data behind.
     let mut body = Zeroizing::new(Vec::with_capacity(4096));
     ciborium::into_writer(&Out(VERSION, entry.at.get(), entry.actor, &entry.row), &mut *body)
         .map_err(|error| WireError::Malformed(error.to_string()))?;
-    if body.len() > MAX_BODY {
-        Err(WireError::TooLong(body.len()))
-    } else {
-        Ok(body)
+    // A row that could not be read back would keep the record closed for ever: refuse it before it is written.
+    if decode(&body)? != *entry {
+        return Err(WireError::Malformed(
+            "it would not come back as it was written".to_owned(),
+        ));
     }
+    Ok(body)
 }
 
 /// Reads an entry.

@@ -9,10 +9,12 @@
 
 mod step;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use custody_shared::id::{CameraId, KeyId};
+use custody_shared::keys::KeyDescriptor;
 use custody_shared::time::TimeRange;
 
 pub use step::{ClockTrust, StepGuard};
@@ -24,6 +26,9 @@ use crate::record::{Actor, MAX_ROWS, Record, RecordError, Row, days};
 pub type Sweep = Arc<dyn Fn(CameraId, TimeRange) -> std::io::Result<u64> + Send + Sync>;
 /// Time since some fixed moment, that no clock setting moves.
 pub type Monotonic = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Descriptors in one commit: about 1.3 MB, well inside what the ledger takes at once.
+const KEYS_AT_ONCE: usize = 1024;
 
 /// What a tick came to. Empty lists and no alarm: nothing was due and nothing was missing.
 #[derive(Debug, Default)]
@@ -162,44 +167,68 @@ impl Retention {
         let now = self.record.clock().now();
         let today = days::local_day(now, &zone);
         let rules = self.record.rules().on(today).clone();
-        for camera in state.cameras() {
-            let plans = missing(camera.id, state.keys(camera.id), today, &rules, &zone);
-            if !plans.is_empty() {
-                let holder = Arc::clone(&self.holder);
-                // Private halves are durable before public halves are spoken of.
-                let descriptors = blocking(move || holder.announce(&plans)).await?;
-                let camera = camera.id;
-                self.record
-                    .commit(Actor::System, |state, _| {
-                        let known = state.keys(camera);
-                        let descriptors: Vec<_> = descriptors
-                            .into_iter()
-                            .filter(|new| !known.is_some_and(|keys| keys.live.contains_key(&new.key_id)))
-                            .collect();
-                        let rows = if descriptors.is_empty() {
-                            Vec::new()
-                        } else {
-                            vec![Row::KeysAnnounced { camera, descriptors }]
-                        };
-                        Ok((rows, ()))
-                    })
-                    .await?;
-                tick.announced.push(camera);
-            }
-            let live: Vec<KeyId> = state
-                .keys(camera.id)
+        let plans: Vec<_> = state
+            .cameras()
+            .flat_map(|camera| missing(camera.id, state.keys(camera.id), today, &rules, &zone))
+            .collect();
+        if !plans.is_empty() {
+            let holder = Arc::clone(&self.holder);
+            // One write of the keyring for all cameras. Private halves are durable before public halves are spoken of.
+            let descriptors = blocking(move || holder.announce(&plans)).await?;
+            self.announce(descriptors, tick).await?;
+        }
+        let live = |camera: CameraId| {
+            let keys = state
+                .keys(camera)
                 .into_iter()
-                .flat_map(|keys| keys.live.keys().copied())
-                .collect();
-            let lost = self.holder.lost(&live);
-            if !lost.is_empty() {
+                .flat_map(|keys| keys.live.keys().copied());
+            keys.collect::<Vec<KeyId>>()
+        };
+        let all: Vec<KeyId> = state.cameras().flat_map(|camera| live(camera.id)).collect();
+        let lost = self.holder.lost(&all);
+        if !lost.is_empty() {
+            for camera in state.cameras() {
+                let count = live(camera.id).iter().filter(|key| lost.contains(key)).count();
                 tick.alarms.push(format!(
-                    "camera {}: {} announced keys are not in the keyring; what is sealed to them can never be opened: \
-                     bring back the keyring or lay new keys",
-                    camera.id,
-                    lost.len()
+                    "camera {}: {count} announced keys are not in the keyring; what is sealed to them can never be \
+                     opened: bring back the keyring or lay new keys",
+                    camera.id
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// A row for each camera, several to a commit.
+    async fn announce(&self, descriptors: Vec<KeyDescriptor>, tick: &mut Tick) -> Result<(), RecordError> {
+        let mut by_camera: BTreeMap<CameraId, Vec<KeyDescriptor>> = BTreeMap::new();
+        for descriptor in descriptors {
+            by_camera.entry(descriptor.camera).or_default().push(descriptor);
+        }
+        let mut waiting = by_camera.into_iter().peekable();
+        while waiting.peek().is_some() {
+            let mut part: Vec<(CameraId, Vec<KeyDescriptor>)> = Vec::new();
+            let mut keys = 0;
+            while let Some((camera, list)) = waiting.next_if(|(_, list)| keys == 0 || keys + list.len() <= KEYS_AT_ONCE)
+            {
+                keys += list.len();
+                part.push((camera, list));
+            }
+            let cameras: Vec<CameraId> = part.iter().map(|(camera, _)| *camera).collect();
+            self.record
+                .commit(Actor::System, |state, _| {
+                    let rows = part
+                        .into_iter()
+                        .filter_map(|(camera, mut descriptors)| {
+                            let known = state.keys(camera);
+                            descriptors.retain(|new| !known.is_some_and(|keys| keys.live.contains_key(&new.key_id)));
+                            (!descriptors.is_empty()).then_some(Row::KeysAnnounced { camera, descriptors })
+                        })
+                        .collect();
+                    Ok((rows, ()))
+                })
+                .await?;
+            tick.announced.extend(cameras);
         }
         Ok(())
     }
