@@ -41,7 +41,14 @@ impl Record {
     /// # Errors
     /// [`RecordError::Refused`] where there is a site already, or the zone is unknown.
     pub async fn create_site(&self, name: &str, zone: &str) -> Result<SiteId, RecordError> {
-        let site = SiteId::random();
+        self.create_site_as(SiteId::random(), name, zone).await
+    }
+
+    /// [`Record::create_site`] under an id that other parts of the site already carry.
+    ///
+    /// # Errors
+    /// As [`Record::create_site`].
+    pub async fn create_site_as(&self, site: SiteId, name: &str, zone: &str) -> Result<SiteId, RecordError> {
         self.commit(Actor::Console, |_, _| {
             let name = typed(text::checked(name, NAME_CHARS), "the site's name", "create-site")?;
             Ok((
