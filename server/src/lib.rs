@@ -3,7 +3,7 @@
 //! In scope: taking in what cameras state, keeping the record, deciding who may see what, opening footage for exactly that.
 //! Out of scope: recording (the agent), formats (`custody_shared`).
 //!
-//! cameras → [`broker`] → [`statements`] + [`index`] → (people: [`web`]) → [`access`] → [`record`] on [`ledger`] →
+//! cameras → [`broker`] → [`ingest`] → [`statements`] + [`index`]; sealed files over [`agentapi`] into [`fleet`] → (people: [`web`]) → [`access`] → [`record`] on [`ledger`] →
 //! [`keyholder`] → [`retrieval`] → the player, or [`export`]. [`retention`] ends everything on its day. [`run`] composes them.
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod access;
 pub mod agentapi;
 pub mod broker;
 pub mod ca;
+pub mod cli;
 pub mod config;
 pub mod export;
 pub mod fleet;
@@ -21,5 +22,6 @@ pub mod ledger;
 pub mod record;
 pub mod retention;
 pub mod retrieval;
+pub mod run;
 pub mod statements;
 pub mod web;

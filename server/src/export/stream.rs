@@ -20,7 +20,7 @@ const AHEAD: usize = 1;
 const STALL: Duration = Duration::from_secs(120);
 
 /// The bytes of a copy; an error in between breaks the connection, so that nobody takes half a copy for a whole one.
-pub type Stream = futures::stream::BoxStream<'static, io::Result<Bytes>>;
+pub(crate) type Stream = futures::stream::BoxStream<'static, io::Result<Bytes>>;
 
 type Sender = mpsc::Sender<io::Result<Bytes>>;
 

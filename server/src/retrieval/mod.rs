@@ -7,13 +7,11 @@
 //! begins with the last fragment that can be decoded by itself before its start and ends with the fragment that holds its end.
 
 pub mod clip;
-mod field;
 pub mod footage;
 mod open;
 pub mod playlist;
 mod releases;
 
-pub use field::Field;
 pub use footage::{CameraState, Footage, FootageError, Sealed, SegmentInfo};
 pub use releases::Releases;
 pub use open::{OpenError, Opened, Reader, Retrieval};

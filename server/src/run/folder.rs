@@ -39,7 +39,7 @@ pub enum FolderError {
     #[error("data folder {0}: there is a site already; nothing was changed. Choose another folder with --data")]
     Exists(PathBuf),
     /// There is no site.
-    #[error("data folder {0}: there is no site; `custody-server init --data {0} --name NAME` makes one", path = .0.display())]
+    #[error("data folder {0}: there is no site; `custody-server init --data {0} --name NAME` makes one")]
     Missing(PathBuf),
     /// A part that does not open.
     #[error("{part}: {reason}")]

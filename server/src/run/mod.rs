@@ -8,6 +8,7 @@ mod server;
 mod watched;
 
 pub use folder::{Folder, FolderError, Opened, create};
+pub(crate) use server::in_url;
 pub use server::{Listeners, Server};
 
 use thiserror::Error;

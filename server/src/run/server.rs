@@ -1,6 +1,6 @@
 //! All parts, running.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use custody_shared::join::MqttEndpoint;
@@ -19,13 +19,13 @@ use crate::ca::ServerIdentity;
 use crate::cli::control::{self, Control};
 use crate::config::{Config, WebTls};
 use crate::export::Exports;
-use crate::fleet::{Fleet, FleetParts};
+use crate::fleet::{Fleet, FleetParts, RecordedFootage};
 use crate::index::IndexStore;
 use crate::ingest::{Ingest, IngestParts, ServerKeys};
 use crate::keyholder::Keyholder;
 use crate::record::Record;
 use crate::retention::Retention;
-use crate::retrieval::{Field, Footage, Retrieval};
+use crate::retrieval::{Footage, Retrieval};
 use crate::web::guard::Guard;
 use crate::web::{self, App, AppParts, metrics, serve};
 
@@ -68,8 +68,23 @@ pub struct Server {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     retrieval: Arc<Retrieval>,
-    ingest: Ingest,
-    broker: Broker,
+    intake: Intake,
+}
+
+/// What takes in from cameras; taken out when the server stops.
+type Intake = Arc<Mutex<Option<(Ingest, Broker)>>>;
+
+fn intake_counters(intake: &Intake) -> String {
+    let mut out = String::new();
+    if let Some((ingest, broker)) = &*intake.lock().unwrap_or_else(PoisonError::into_inner) {
+        for (name, value) in ingest.counters().rows() {
+            metrics::counter(&mut out, &format!("custody_ingest_{name}_total"), value);
+        }
+        for (name, value) in broker.counters().rows() {
+            metrics::counter(&mut out, &format!("custody_gate_{name}_total"), value);
+        }
+    }
+    out
 }
 
 fn part<E: std::fmt::Display>(part: &'static str) -> impl Fn(E) -> StartError {
@@ -164,13 +179,7 @@ impl Server {
         tick(&retention, &fleet).await;
         tasks.push(tokio::spawn(retain(Arc::clone(&retention), Arc::clone(&fleet), stop.clone())));
 
-        let footage: Arc<dyn Footage> = Arc::new(Field {
-            fleet: Arc::clone(&fleet),
-            index: Arc::clone(&index),
-            statements: Arc::clone(&statements),
-            record: record.clone(),
-            clock: Arc::clone(&clock),
-        });
+        let footage: Arc<dyn Footage> = Arc::new(RecordedFootage::new(Arc::clone(&fleet)));
         let retrieval = Arc::new(Retrieval::new(
             record.clone(),
             keyholder,
@@ -185,13 +194,10 @@ impl Server {
         let door = door(record.clone()).await?;
         let web_tls = web_tls(&config, &opened).map_err(part("pages"))?;
         let guard = Arc::new(Guard { hosts: config.web.hosts.clone(), tls: web_tls.is_some() });
+        let intake = Arc::new(Mutex::new(Some((ingest, broker))));
         let counters = {
-            let (fleet, gate) = (Arc::clone(&fleet), ingest.counters_text());
-            Box::new(move || {
-                let mut out = gate();
-                metrics::gauge(&mut out, "custody_sealed_cache_bytes", "Bytes of sealed files in the cache.", fleet.cache_bytes());
-                out
-            })
+            let intake = Arc::clone(&intake);
+            Box::new(move || intake_counters(&intake))
         };
         let app = Arc::new(App::new(AppParts {
             config: Arc::clone(&config),
@@ -217,7 +223,7 @@ impl Server {
             agents_url: agents.agents_url.clone(),
         };
         tasks.push(control::listen(&config.data, control, stop.clone()).map_err(part("control socket"))?);
-        Ok(Self { stop, tasks, retrieval, ingest, broker })
+        Ok(Self { stop, tasks, retrieval, intake })
     }
 
     /// Ends everything: nobody new is let in, what is being answered gets three seconds, outcomes are recorded, what was
@@ -229,8 +235,11 @@ impl Server {
             let _ = task.await;
         }
         self.retrieval.releases().settle(true).await;
-        self.ingest.stop().await;
-        self.broker.stop().await;
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((ingest, broker)) = intake {
+            ingest.stop().await;
+            broker.stop().await;
+        }
     }
 }
 

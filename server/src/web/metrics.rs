@@ -45,3 +45,8 @@ pub async fn count(State(app): State<Arc<App>>, request: Request, next: Next) ->
 pub fn gauge(out: &mut String, name: &str, help: &str, value: impl std::fmt::Display) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
 }
+
+/// One counter as Prometheus reads it.
+pub fn counter(out: &mut String, name: &str, value: u64) {
+    let _ = writeln!(out, "# TYPE {name} counter\n{name} {value}");
+}
