@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 
 use super::cases::RequestDraft;
 use super::enrolment::CameraDraft;
-use super::port::{LedgerPort, NewRow, PortError, PortFuture};
+use super::port::{LedgerFuture, LedgerPort};
 use super::terms::{LocationClass, RequestGround, RequestKind};
 use super::{Actor, Record, Row, Rules};
 use crate::access::{Grade, password};
+use crate::ledger::{LedgerError, NewRow, RowKind};
 
 /// 2026-11-22 12:00 in Seoul.
 pub(crate) const NOON: UtcMicros = UtcMicros::new(1_795_316_400_000_000);
@@ -60,7 +61,7 @@ impl MemoryLedger {
             .unwrap()
             .0
             .iter()
-            .filter(|(_, row)| row.kind == kind)
+            .filter(|(_, row)| row.kind == RowKind(kind))
             .count()
     }
 
@@ -71,7 +72,7 @@ impl MemoryLedger {
         rows.0.push((
             Salt::random().unwrap(),
             NewRow {
-                kind: 0,
+                kind: RowKind(0),
                 purge_on_day: 0,
                 body,
             },
@@ -80,19 +81,27 @@ impl MemoryLedger {
     }
 }
 
+fn unwritable() -> LedgerError {
+    LedgerError::Unwritable {
+        step: "append to",
+        path: "memory".to_owned(),
+        cause: Arc::new(std::io::Error::other("no space")),
+    }
+}
+
 impl LedgerPort for MemoryLedger {
-    fn append(&self, new: Vec<NewRow>) -> PortFuture<'_, Vec<u64>> {
+    fn append(&self, new: Vec<NewRow>) -> LedgerFuture<'_, Vec<u64>> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             let mut rows = self.rows.lock().unwrap();
             let first = rows.0.len() as u64;
             let mode = rows.1;
             if mode == Mode::Lost {
-                return Err(PortError("the disk is full".to_owned()));
+                return Err(unwritable());
             }
             rows.0.extend(new.into_iter().map(|row| (Salt::random().unwrap(), row)));
             if mode == Mode::WrittenButLost {
-                return Err(PortError("the disk went away".to_owned()));
+                return Err(unwritable());
             }
             Ok((first..rows.0.len() as u64).collect())
         })
@@ -102,7 +111,7 @@ impl LedgerPort for MemoryLedger {
         self.rows.lock().unwrap().0.len() as u64
     }
 
-    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PortError> {
+    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, LedgerError> {
         Ok(self
             .rows
             .lock()
@@ -112,7 +121,7 @@ impl LedgerPort for MemoryLedger {
             .map(|(_, row)| row.body.clone()))
     }
 
-    fn evidence(&self, index: u64) -> Result<RowEvidence, PortError> {
+    fn evidence(&self, index: u64) -> Result<RowEvidence, LedgerError> {
         let rows = self.rows.lock().unwrap();
         let hashes: Vec<NodeHash> = rows
             .0

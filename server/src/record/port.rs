@@ -4,28 +4,12 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use custody_shared::tlog::RowEvidence;
 use zeroize::Zeroizing;
 
-use crate::ledger::{self, Ledger, LedgerError};
-
-/// A row to append.
-pub struct NewRow {
-    /// The number of its kind.
-    pub kind: u16,
-    /// Day (since 1970-01-01) on which its body is purged.
-    pub purge_on_day: u32,
-    /// What it says.
-    pub body: Zeroizing<Vec<u8>>,
-}
-
-/// A ledger that cannot be written or read, in its own words: step, subject, remedy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PortError(pub String);
+use crate::ledger::{Ledger, LedgerError, NewRow, RowEvidence};
 
 /// A future that ends with the ledger's answer.
-pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 'a>>;
+pub type LedgerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LedgerError>> + Send + 'a>>;
 
 /// An append-only sequence of rows.
 ///
@@ -33,7 +17,7 @@ pub type PortFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, PortError>> +
 /// none; an error may leave them written or not. Rows keep their order and their index for ever.
 pub trait LedgerPort: Send + Sync + 'static {
     /// Appends rows together and gives their indices.
-    fn append(&self, rows: Vec<NewRow>) -> PortFuture<'_, Vec<u64>>;
+    fn append(&self, rows: Vec<NewRow>) -> LedgerFuture<'_, Vec<u64>>;
     /// Number of rows.
     fn len(&self) -> u64;
     /// Whether there is no row.
@@ -44,44 +28,28 @@ pub trait LedgerPort: Send + Sync + 'static {
     ///
     /// # Errors
     /// The ledger's own.
-    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PortError>;
+    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, LedgerError>;
     /// A row with its proof of inclusion in the latest signed checkpoint.
     ///
     /// # Errors
     /// The ledger's own.
-    fn evidence(&self, index: u64) -> Result<RowEvidence, PortError>;
-}
-
-impl From<LedgerError> for PortError {
-    fn from(error: LedgerError) -> Self {
-        Self(error.to_string())
-    }
+    fn evidence(&self, index: u64) -> Result<RowEvidence, LedgerError>;
 }
 
 impl LedgerPort for Ledger {
-    fn append(&self, rows: Vec<NewRow>) -> PortFuture<'_, Vec<u64>> {
-        Box::pin(async move {
-            let rows = rows
-                .into_iter()
-                .map(|row| ledger::NewRow {
-                    kind: ledger::RowKind(row.kind),
-                    purge_on_day: row.purge_on_day,
-                    body: row.body,
-                })
-                .collect();
-            Ok(Self::append(self, rows).await?)
-        })
+    fn append(&self, rows: Vec<NewRow>) -> LedgerFuture<'_, Vec<u64>> {
+        Box::pin(Self::append(self, rows))
     }
 
     fn len(&self) -> u64 {
         Self::len(self)
     }
 
-    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PortError> {
+    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, LedgerError> {
         Ok(self.read(index)?.map(|(_, body)| body))
     }
 
-    fn evidence(&self, index: u64) -> Result<RowEvidence, PortError> {
-        Ok(Self::evidence(self, index)?)
+    fn evidence(&self, index: u64) -> Result<RowEvidence, LedgerError> {
+        Self::evidence(self, index)
     }
 }

@@ -3,16 +3,16 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use custody_shared::time::{SharedClock, UtcMicros};
-use custody_shared::tlog::RowEvidence;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::days;
-use super::port::{LedgerPort, NewRow, PortError};
+use super::port::LedgerPort;
 use super::row::{Actor, Entry, Row};
 use super::rules::Rules;
 use super::state::State;
 use super::wire::{self, WireError};
 use crate::access::{Refusal, Rule};
+use crate::ledger::{LedgerError, NewRow, RowEvidence, RowKind};
 
 /// Rows one commit may hold.
 pub const MAX_ROWS: usize = 1024;
@@ -25,7 +25,7 @@ pub enum RecordError {
     Refused(#[from] Refusal),
     /// The ledger cannot be written or read: nothing may happen.
     #[error("the record cannot be written, so nothing is done or released: {0}")]
-    Ledger(#[from] PortError),
+    Ledger(#[from] LedgerError),
     /// A row cannot be encoded or decoded.
     #[error(transparent)]
     Wire(#[from] WireError),
@@ -197,7 +197,7 @@ impl Record {
                 let day = days::local_day(entry.at, &zone);
                 let purge_on_day = self.rules.on(day).purge_day(entry.row.retention(), day);
                 Ok(NewRow {
-                    kind: entry.row.kind(),
+                    kind: RowKind(entry.row.kind()),
                     purge_on_day,
                     body: wire::encode(entry)?,
                 })
