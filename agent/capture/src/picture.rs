@@ -46,6 +46,8 @@ pub(crate) fn text(frame: &mut Video, x: usize, y: usize, scale: usize, line: &s
 
 fn glyph(letter: char) -> [u8; 8] {
     let code = letter as usize;
-    let found = BASIC_LEGACY.get(code).or_else(|| LATIN_LEGACY.get(code.checked_sub(0xa0)?));
+    let found = BASIC_LEGACY
+        .get(code)
+        .or_else(|| LATIN_LEGACY.get(code.checked_sub(0xa0)?));
     found.copied().unwrap_or([0x7e, 0x42, 0x42, 0x42, 0x42, 0x42, 0x7e, 0])
 }
