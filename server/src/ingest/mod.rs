@@ -184,4 +184,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;
