@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use custody_shared::tlog::RowEvidence;
 use zeroize::Zeroizing;
 
-use crate::ledger::Ledger;
-use crate::record::port::{LedgerPort, NewRow, PortError, PortFuture};
+use crate::ledger::{Ledger, LedgerError, NewRow, RowEvidence};
+use crate::record::port::{LedgerFuture, LedgerPort};
 
 /// A ledger and whether it fails.
 pub(super) struct Watched {
@@ -16,14 +15,15 @@ pub(super) struct Watched {
 }
 
 impl LedgerPort for Watched {
-    fn append(&self, rows: Vec<NewRow>) -> PortFuture<'_, Vec<u64>> {
+    fn append(&self, rows: Vec<NewRow>) -> LedgerFuture<'_, Vec<u64>> {
         Box::pin(async move {
-            let result = LedgerPort::append(&self.ledger, rows).await;
-            let failed = result.is_err();
+            let result = self.ledger.append(rows).await;
+            let failed = matches!(result, Err(LedgerError::Unwritable { .. }));
             if self.failing.swap(failed, Ordering::Relaxed) != failed {
-                match &result {
-                    Err(error) => tracing::error!("nothing is released until the ledger can be written: {error}"),
-                    Ok(_) => tracing::info!("the ledger can be written again"),
+                if failed {
+                    tracing::error!("the ledger cannot be written: nothing is released until it can");
+                } else {
+                    tracing::info!("the ledger can be written again");
                 }
             }
             result
@@ -34,11 +34,11 @@ impl LedgerPort for Watched {
         self.ledger.len()
     }
 
-    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, PortError> {
-        LedgerPort::body(&self.ledger, index)
+    fn body(&self, index: u64) -> Result<Option<Zeroizing<Vec<u8>>>, LedgerError> {
+        Ok(self.ledger.read(index)?.map(|(_, body)| body))
     }
 
-    fn evidence(&self, index: u64) -> Result<RowEvidence, PortError> {
-        LedgerPort::evidence(&self.ledger, index)
+    fn evidence(&self, index: u64) -> Result<RowEvidence, LedgerError> {
+        self.ledger.evidence(index)
     }
 }
