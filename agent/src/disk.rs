@@ -57,7 +57,7 @@ pub fn forecast(now: UtcMicros, free: u64, bytes_per_day: u64, releases: &[Relea
             .filter(|release| (from..until).contains(&release.at.get()) || (day == 0 && release.at.get() < from))
             .map(|release| i128::from(release.bytes))
             .sum();
-        let own = if day > i64::from(kept_days) {
+        let own = if day >= i64::from(kept_days) {
             i128::from(bytes_per_day)
         } else {
             0

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Readable by the agent's own user alone.
@@ -62,6 +62,15 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         ));
     }
     fs::read(path)
+}
+
+/// Writes footage and statements; the one place where a test lets the disk fail.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(test)]
+    if let Some(failed) = crate::testing::disk_fails(file, bytes, offset) {
+        return failed;
+    }
+    file.write_all_at(bytes, offset)
 }
 
 /// `true` for the errors that mean "no space here now": they pass by themselves when space returns.

@@ -1,5 +1,10 @@
 //! What tests share: a camera, its server and its keys.
 
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
 use custody_shared::cose::SigningKey;
 use custody_shared::hpke::RecipientSecret;
 use custody_shared::id::{CameraId, KeyId, SiteId};
@@ -78,4 +83,44 @@ pub(crate) fn announcement_for(camera: CameraId, issue: u64, first_day: i64, day
 
 pub(crate) fn announcement(issue: u64, first_day: i64, days: i64) -> Vec<u8> {
     announcement_for(camera(), issue, first_day, days)
+}
+
+/// How the disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskFault {
+    /// Nothing reaches it.
+    Lost,
+    /// A part reaches it.
+    Half,
+    /// Everything reaches it, and it says otherwise.
+    Written,
+}
+
+thread_local! {
+    /// Bytes that the disk still takes on this thread, and how it fails then.
+    static DISK: Cell<Option<(usize, DiskFault)>> = const { Cell::new(None) };
+}
+
+/// Lets writes on this thread fail after `bytes` more; `None` mends the disk.
+pub(crate) fn break_disk(fault: Option<(usize, DiskFault)>) {
+    DISK.set(fault);
+}
+
+/// The failure of this write, if it is to fail.
+pub(crate) fn disk_fails(file: &File, bytes: &[u8], offset: u64) -> Option<io::Result<()>> {
+    let (left, fault) = DISK.get()?;
+    if bytes.len() <= left {
+        DISK.set(Some((left - bytes.len(), fault)));
+        return None;
+    }
+    DISK.set(Some((0, fault)));
+    let reaches = match fault {
+        DiskFault::Lost => 0,
+        DiskFault::Half => bytes.len() / 2,
+        DiskFault::Written => bytes.len(),
+    };
+    Some(
+        file.write_all_at(&bytes[..reaches], offset)
+            .and(Err(io::ErrorKind::StorageFull.into())),
+    )
 }

@@ -203,12 +203,17 @@ impl Keeper {
         left.sort_unstable();
         let newest = left.last().map(|(seq, _)| *seq);
         for (seq, path) in left {
-            self.next_seq = self.next_seq.max(seq + 1);
             // With the log's end lost, the server knows the older ones as they are: they must not be cut.
             if lost_tail && Some(seq) != newest {
+                self.next_seq = self.next_seq.max(seq + 1);
                 continue;
             }
-            if let Some(statement) = recovery::salvage(&path, note.as_ref(), codec)? {
+            let statement = recovery::salvage(&path, note.as_ref(), codec)?;
+            // A number is given out again only where nothing carries it any more: neither a file nor a statement.
+            if statement.is_some() || path.exists() {
+                self.next_seq = self.next_seq.max(seq + 1);
+            }
+            if let Some(statement) = statement {
                 tracing::info!(seq, bytes = statement.file_len, until = %statement.t_end, "a segment that a crash left is kept as truncated");
                 self.covered_until = Some(statement.t_end);
                 if let Err(cause) = self.state(Kind::Segment(Box::new(statement))) {

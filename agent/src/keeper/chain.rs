@@ -134,9 +134,14 @@ impl Chain {
             boot: self.boot,
             kind,
         };
-        let signed: SignedStatement = statement
-            .sign(&self.signer)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        let signed = match statement.sign(&self.signer) {
+            Ok(signed) => signed,
+            Err(error) => {
+                // A value that no reader would accept: it must not hold up everything that comes after it.
+                tracing::error!(%error, kind = statement.kind.as_str(), "a statement cannot be made; report this");
+                return Ok(());
+            }
+        };
         let frame = Frame {
             index: next_index,
             seq,

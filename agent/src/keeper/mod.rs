@@ -256,6 +256,16 @@ impl Keeper {
         } = recording;
         let preamble = file.preamble().clone();
         let path = file.path().to_owned();
+        if fragments == 0 {
+            // It has begun and holds no picture: as if it had not.
+            drop(file);
+            self.next_seq = preamble.header.seq;
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, "an empty segment cannot be removed; the next start does it");
+                self.next_seq += 1;
+            }
+            return;
+        }
         match file.finish() {
             Ok((finished, buffer)) => {
                 self.buffer = buffer;
@@ -320,6 +330,8 @@ impl Keeper {
                 self.covered_until = Some(statement.t_end);
                 let _ = self.state(Kind::Segment(Box::new(statement)));
             }
+            // Nothing of it was kept and no statement names it: its number is free again.
+            Ok(None) if !path.exists() => self.next_seq = durable.seq,
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the segment cannot be read back; the next start tries again"),
         }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use custody_shared::fmp4;
@@ -14,7 +14,7 @@ use custody_shared::hash::{Hasher, Sha256Hash};
 use custody_shared::hpke::RecipientPublic;
 use custody_shared::segment::{CHUNK, Header, Preamble, SEALED_CHUNK, SealError, Sealer};
 
-use crate::files::{PRIVATE, make_private_folder, sync_folder};
+use crate::files::{PRIVATE, make_private_folder, sync_folder, write_at};
 
 /// Plaintext is handed to the sealer in pieces of at most this, so that the sealed copy stays small.
 const PIECE: usize = 16 * CHUNK;
@@ -109,7 +109,7 @@ impl SealedFile {
 
     /// Writes what is in `out` and takes it into the hash; on an error the file is cut back to what was whole.
     fn flush(&mut self) -> io::Result<()> {
-        if let Err(error) = self.file.write_all_at(&self.out, self.written) {
+        if let Err(error) = write_at(&self.file, &self.out, self.written) {
             self.file.set_len(self.written)?;
             return Err(error);
         }
@@ -164,7 +164,7 @@ impl SealedFile {
             ..
         } = self;
         sealer.finish(&mut out);
-        file.write_all_at(&out, written)?;
+        write_at(&file, &out, written)?;
         hasher.update(&out);
         file.sync_data()?;
         let len = written + out.len() as u64;

@@ -269,3 +269,6 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

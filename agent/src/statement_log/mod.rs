@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use frame::{Frame, MAX_STATEMENT, NOT_A_SEGMENT};
 pub use reader::{LogReader, ReadOut};
 
-use crate::files::{PRIVATE, make_private_folder, sync_folder};
+use crate::files::{PRIVATE, make_private_folder, sync_folder, write_at};
 use crate::paths::Day;
 use frame::{At, FRAME_HEAD, MAGIC};
 
@@ -104,10 +104,7 @@ impl StatementLog {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the index does not grow"));
         }
         let raw = frame.encode();
-        let written = newest
-            .file
-            .write_all_at(&raw, newest.length)
-            .and_then(|()| newest.file.sync_data());
+        let written = write_at(&newest.file, &raw, newest.length).and_then(|()| newest.file.sync_data());
         if let Err(error) = written {
             // After a failed sync the kernel may have dropped the pages: the entry is written anew by the next attempt.
             newest.file.set_len(newest.length)?;
