@@ -79,7 +79,7 @@ fn draw(frame: &mut Video, name: &str, index: u64, picture: Picture) {
             body / 2,
             SKIN,
         );
-        let stride = if (index / 3) % 2 == 0 { 0 } else { body / 3 };
+        let stride = if (index / 3).is_multiple_of(2) { 0 } else { body / 3 };
         rectangle(frame, x + stride, (y + tall).min(height), body / 2, height / 24, BLACK);
     }
     let scale = (width / 320).max(1);

@@ -19,6 +19,9 @@ const PICTURE: Picture = Picture {
     kbit_s: 300,
 };
 
+/// A presentation time in ticks and an access unit.
+type Timed = (Option<i64>, Vec<u8>);
+
 struct Running {
     child: Child,
     stdout: ChildStdout,
@@ -60,7 +63,7 @@ impl Running {
     }
 
     /// Reads until `count` pictures have come or the pipe closes.
-    fn pictures(&mut self, count: usize) -> (VideoParameters, Vec<(Option<i64>, Vec<u8>)>) {
+    fn pictures(&mut self, count: usize) -> (VideoParameters, Vec<Timed>) {
         let mut parameters = None;
         let mut pictures = Vec::new();
         while pictures.len() < count {
@@ -132,7 +135,7 @@ fn framemd5(arguments: &[&str], input: &[u8]) -> Vec<String> {
 }
 
 /// One fragment of everything, 40 ms a picture.
-fn mp4(parameters: &VideoParameters, pictures: &[(Option<i64>, Vec<u8>)]) -> Vec<u8> {
+fn mp4(parameters: &VideoParameters, pictures: &[Timed]) -> Vec<u8> {
     let least = pictures.iter().filter_map(|(pts, _)| *pts).min().expect("times");
     let samples: Vec<_> = pictures
         .iter()
