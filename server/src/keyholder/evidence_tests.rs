@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use custody_shared::id::GrantId;
 
 use super::*;
-use crate::record::fake::{Clinic, MINUTE, MemoryLedger, Mode, NOON, clinic, window};
+use crate::record::fake::{Clinic, MINUTE, MemoryLedger, Mode, NOON, clinic, clinic_on, window};
 use crate::record::port::LedgerPort as _;
 use crate::record::{Actor, RecordError};
 
@@ -37,6 +39,30 @@ async fn evidence_from_the_ledger_makes_a_verified_grant() {
         (clinic.cameras[0], window(58, 55), at(10))
     );
     assert_eq!(grant.grant().viewer, clinic.desk);
+}
+
+#[tokio::test]
+async fn the_ledger_on_disk_gives_evidence_too_and_folds_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = crate::ledger::LedgerOptions {
+        origin: "custody/test".to_owned(),
+        create: true,
+    };
+    let ledger = crate::ledger::Ledger::open(folder.path(), options.clone()).unwrap();
+    let clinic = clinic_on(Arc::new(ledger.clone()), MemoryLedger::new(9)).await;
+    let evidence = released(&clinic).await;
+    let grant = verify_release(&evidence, ledger.verifier(), NOON).unwrap();
+    assert_eq!(grant.camera(), clinic.cameras[0]);
+    assert!(
+        verify_release(&evidence, &clinic.ledger.verifier(), NOON).is_err(),
+        "another ledger of the same name"
+    );
+    let live = clinic.record.state();
+    let clock = Arc::clone(clinic.record.clock());
+    drop((clinic, ledger));
+    let ledger = crate::ledger::Ledger::open(folder.path(), options).unwrap();
+    let again = crate::record::Record::open(Arc::new(ledger), crate::record::Rules::kr(), clock).unwrap();
+    assert_eq!(*again.state(), *live);
 }
 
 #[tokio::test]

@@ -162,8 +162,14 @@ fn verifier() -> String {
 }
 
 pub(crate) async fn clinic() -> Clinic {
-    let (ledger, clock) = (MemoryLedger::new(1), ManualClock::new(NOON));
-    let record = Record::open(ledger.clone(), Rules::kr(), Arc::new(clock.clone())).unwrap();
+    let ledger = MemoryLedger::new(1);
+    clinic_on(ledger.clone(), ledger).await
+}
+
+/// The same site on another ledger; `ledger` stands by unused.
+pub(crate) async fn clinic_on(port: Arc<dyn LedgerPort>, ledger: Arc<MemoryLedger>) -> Clinic {
+    let clock = ManualClock::new(NOON);
+    let record = Record::open(port, Rules::kr(), Arc::new(clock.clone())).unwrap();
     record.create_site("Clinic", "Asia/Seoul").await.unwrap();
     let mut people = Vec::new();
     for (name, grade) in [

@@ -18,12 +18,11 @@ impl LedgerPort for Watched {
     fn append(&self, rows: Vec<NewRow>) -> LedgerFuture<'_, Vec<u64>> {
         Box::pin(async move {
             let result = self.ledger.append(rows).await;
-            let failed = matches!(result, Err(LedgerError::Unwritable { .. }));
+            let failed = result.is_err();
             if self.failing.swap(failed, Ordering::Relaxed) != failed {
-                if failed {
-                    tracing::error!("the ledger cannot be written: nothing is released until it can");
-                } else {
-                    tracing::info!("the ledger can be written again");
+                match &result {
+                    Err(error) => tracing::error!("nothing is released until the ledger can be written: {error}"),
+                    Ok(_) => tracing::info!("the ledger can be written again"),
                 }
             }
             result
