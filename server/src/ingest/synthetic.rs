@@ -97,6 +97,10 @@ impl TestSite {
     }
 
     pub(crate) async fn run(&self) -> Running {
+        self.run_with(self.enrolled.clone()).await
+    }
+
+    pub(crate) async fn run_with(&self, enrolment: Arc<dyn StatementKeys>) -> Running {
         let (statements, _) = StatementStore::open(&self.path("statements")).unwrap();
         let statements = Arc::new(statements);
         let index = Arc::new(SledIndex::open(&self.path("index")).unwrap());
@@ -104,7 +108,7 @@ impl TestSite {
             site: self.site,
             door: self.broker.door().clone(),
             keys: self.keys.clone(),
-            enrolment: self.enrolled.clone(),
+            enrolment,
             statements: statements.clone(),
             index: index.clone(),
             clock: self.clock.clone(),
