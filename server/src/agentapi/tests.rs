@@ -63,13 +63,31 @@ async fn field(cache_bytes: u64, patience: Duration) -> Field {
     let api = Arc::new(AgentApi {
         ca: site.ca.clone(),
         fleet: fleet.clone(),
-        mqtt: MqttEndpoint { host: "127.0.0.1".to_owned(), port: site.port },
+        mqtt: MqttEndpoint {
+            host: "127.0.0.1".to_owned(),
+            port: site.port,
+        },
         agents_url: format!("https://127.0.0.1:{port}"),
         clock: site.clock.clone(),
     });
     let tls = site.identity.agents_config().unwrap();
-    tokio::spawn(serve(listener, tls, site.site, agent_router(api), AgentLimits::default(), stop.clone()));
-    Field { site, running, record, ledger, fleet, port, stop }
+    tokio::spawn(serve(
+        listener,
+        tls,
+        site.site,
+        agent_router(api),
+        AgentLimits::default(),
+        stop.clone(),
+    ));
+    Field {
+        site,
+        running,
+        record,
+        ledger,
+        fleet,
+        port,
+        stop,
+    }
 }
 
 struct Answer {
@@ -80,7 +98,10 @@ struct Answer {
 
 impl Answer {
     fn offset(&self) -> Option<u64> {
-        let line = self.head.lines().find(|line| line.to_ascii_lowercase().starts_with("upload-offset:"))?;
+        let line = self
+            .head
+            .lines()
+            .find(|line| line.to_ascii_lowercase().starts_with("upload-offset:"))?;
         line.split_once(':')?.1.trim().parse().ok()
     }
 
@@ -93,7 +114,10 @@ impl Answer {
 async fn request(config: Arc<ClientConfig>, port: u16, head: &str, body: &[u8], declared: usize) -> Answer {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .unwrap();
     let head = format!("{head}\r\nhost: custody\r\nconnection: close\r\ncontent-length: {declared}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     // A server that has heard enough may close before it has read everything.
@@ -102,16 +126,33 @@ async fn request(config: Arc<ClientConfig>, port: u16, head: &str, body: &[u8], 
         let _ = stream.shutdown().await;
     }
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
-    let split = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |at| at + 4);
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    let split = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .map_or(answer.len(), |at| at + 4);
     let (head, body) = answer.split_at(split);
     let head = String::from_utf8_lossy(head).into_owned();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Answer { status, head, body: body.to_vec() }
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Answer {
+        status,
+        head,
+        body: body.to_vec(),
+    }
 }
 
 fn csr(key: &KeyPair) -> String {
-    CertificateParams::default().serialize_request(key).unwrap().pem().unwrap()
+    CertificateParams::default()
+        .serialize_request(key)
+        .unwrap()
+        .pem()
+        .unwrap()
 }
 
 impl Field {
@@ -127,8 +168,14 @@ impl Field {
             reserve: false,
             public: RecipientSecret::generate().unwrap().1,
         };
-        let row = Row::KeysAnnounced { camera, descriptors: vec![descriptor] };
-        self.record.commit(Actor::System, |_, _| Ok((vec![row], ()))).await.unwrap();
+        let row = Row::KeysAnnounced {
+            camera,
+            descriptors: vec![descriptor],
+        };
+        self.record
+            .commit(Actor::System, |_, _| Ok((vec![row], ())))
+            .await
+            .unwrap();
         let (token, _) = self.record.issue_token(Actor::Console, vec![camera]).await.unwrap();
         (camera, token)
     }
@@ -155,7 +202,8 @@ impl Field {
             statement_public: signing.public(),
             witness_public: SigningKey::generate().unwrap().public(),
         };
-        self.post(self.bare(), "/agent/v1/join", &serde_json::to_vec(&join).unwrap()).await
+        self.post(self.bare(), "/agent/v1/join", &serde_json::to_vec(&join).unwrap())
+            .await
     }
 
     /// An agent that has joined the record without the detour over HTTPS, and said that it is there.
@@ -170,7 +218,12 @@ impl Field {
     }
 
     async fn say_online(&self, agent: &mut Agent) {
-        let status = Status { camera: agent.camera, online: true, boot: agent.boot, since: SystemClock.now() };
+        let status = Status {
+            camera: agent.camera,
+            online: true,
+            boot: agent.boot,
+            since: SystemClock.now(),
+        };
         // Until the server hears it: it may just have started.
         for _ in 0..100 {
             agent.publish(Topic::Status, status.sign(&agent.key)).await;
@@ -188,7 +241,14 @@ impl Field {
     }
 
     async fn head(&self, config: &Arc<ClientConfig>, seq: u64) -> Answer {
-        request(config.clone(), self.port, &format!("HEAD /agent/v1/segments/{seq} HTTP/1.1"), b"", 0).await
+        request(
+            config.clone(),
+            self.port,
+            &format!("HEAD /agent/v1/segments/{seq} HTTP/1.1"),
+            b"",
+            0,
+        )
+        .await
     }
 
     async fn end(self) {
@@ -199,7 +259,9 @@ impl Field {
 }
 
 fn with_certificate(field: &Field, pem: &str, key: &KeyPair) -> Arc<ClientConfig> {
-    let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect();
+    let chain = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .map(Result::unwrap)
+        .collect();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -217,7 +279,10 @@ async fn joining_takes_one_token_once_and_hands_out_everything_needed() {
     let (key, signing) = (KeyPair::generate().unwrap(), SigningKey::generate().unwrap());
     for (name, body) in [
         ("no JSON", b"hello".to_vec()),
-        ("a field too many", br#"{"token":"x","favourite_colour":"red"}"#.to_vec()),
+        (
+            "a field too many",
+            br#"{"token":"x","favourite_colour":"red"}"#.to_vec(),
+        ),
         ("oversized", vec![b' '; 17 * 1024]),
     ] {
         let answer = field.post(field.bare(), "/agent/v1/join", &body).await;
@@ -236,19 +301,36 @@ async fn joining_takes_one_token_once_and_hands_out_everything_needed() {
     let answer = field.join(&token, &key, &signing).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let joined: JoinResponse = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!((joined.site, joined.camera, joined.camera_name.as_str()), (field.site.site, camera, "entry"));
+    assert_eq!(
+        (joined.site, joined.camera, joined.camera_name.as_str()),
+        (field.site.site, camera, "entry")
+    );
     let leaf = CertificateDer::from_pem_slice(joined.certificate_pem.as_bytes()).unwrap();
     let (identity, serial) = AgentIdentity::read(&leaf).unwrap();
     assert_eq!(identity.camera, camera);
-    assert!(field.record.state().camera(camera).unwrap().accepts_certificate(&serial));
+    assert!(
+        field
+            .record
+            .state()
+            .camera(camera)
+            .unwrap()
+            .accepts_certificate(&serial)
+    );
     let now = SystemClock.now();
     let keys = Downlink::<KeyAnnouncement>::open(&joined.server_command_public, &joined.keys, joined.site, camera, now);
     assert_eq!(keys.unwrap().body.keys.len(), 1);
-    assert_eq!(field.join(&token, &key, &SigningKey::generate().unwrap()).await.status, 409, "the token again");
+    assert_eq!(
+        field.join(&token, &key, &SigningKey::generate().unwrap()).await.status,
+        409,
+        "the token again"
+    );
 
     // What was handed out opens the rest of the interface, and a bare connection does not.
     let config = with_certificate(&field, &joined.certificate_pem, &key);
-    let renew = serde_json::to_vec(&RenewRequest { csr_pem: csr(&KeyPair::generate().unwrap()) }).unwrap();
+    let renew = serde_json::to_vec(&RenewRequest {
+        csr_pem: csr(&KeyPair::generate().unwrap()),
+    })
+    .unwrap();
     assert_eq!(field.post(field.bare(), "/agent/v1/renew", &renew).await.status, 401);
     let answer = field.post(config.clone(), "/agent/v1/renew", &renew).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -259,7 +341,9 @@ async fn joining_takes_one_token_once_and_hands_out_everything_needed() {
 
     // Replaced by another agent: the first one's certificates end at once.
     let (token, _) = field.record.issue_token(Actor::Console, vec![camera]).await.unwrap();
-    let answer = field.join(&token, &KeyPair::generate().unwrap(), &SigningKey::generate().unwrap()).await;
+    let answer = field
+        .join(&token, &KeyPair::generate().unwrap(), &SigningKey::generate().unwrap())
+        .await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert_eq!(field.post(config, "/agent/v1/renew", &renew).await.status, 403);
     field.end().await;
@@ -297,10 +381,19 @@ async fn ordered_segments_arrive_resumed_and_damaged_ones_are_fetched_again() {
     let here = answer.offset().unwrap();
     assert!(here <= half as u64, "{here}");
     let answer = field.patch(&config, 1, here + 1, b"x", 1).await;
-    assert_eq!((answer.status, answer.offset()), (409, Some(here)), "not where it goes on");
+    assert_eq!(
+        (answer.status, answer.offset()),
+        (409, Some(here)),
+        "not where it goes on"
+    );
     let rest = &files[1][here as usize..];
     let answer = field.patch(&config, 1, here, rest, rest.len()).await;
-    assert_eq!((answer.status, answer.offset()), (204, Some(files[1].len() as u64)), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.offset()),
+        (204, Some(files[1].len() as u64)),
+        "{}",
+        answer.text()
+    );
     second.await.unwrap().unwrap();
 
     // One bit flipped, then a byte too many, then right.
@@ -320,21 +413,35 @@ async fn ordered_segments_arrive_resumed_and_damaged_ones_are_fetched_again() {
         std::io::Read::read_to_end(&mut field.fleet.open(camera, seq).unwrap(), &mut bytes).unwrap();
         assert_eq!(bytes, files[seq as usize]);
     }
-    assert_eq!(field.head(&config, 0).await.status, 404, "what has arrived is no longer ordered");
+    assert_eq!(
+        field.head(&config, 0).await.status,
+        404,
+        "what has arrived is no longer ordered"
+    );
 
     // Another camera's certificate does not deliver this one's segment.
     let fleet = field.fleet.clone();
     let third = tokio::spawn(async move { fleet.fetch(camera, &[2]).await });
     while field.head(&config, 2).await.status == 404 {}
     let stranger = Arc::new(field.site.client_config(CameraId::random()));
-    assert_eq!(field.patch(&stranger, 2, 0, &files[2], files[2].len()).await.status, 404);
+    assert_eq!(
+        field.patch(&stranger, 2, 0, &files[2], files[2].len()).await.status,
+        404
+    );
     // Damaged every time: the fetch says so instead of trying for ever.
     let mut flipped = files[2].clone();
     flipped[9] ^= 1;
     for _ in 0..3 {
         assert_eq!(field.patch(&config, 2, 0, &flipped, flipped.len()).await.status, 409);
     }
-    assert!(matches!(third.await.unwrap(), Err(FetchError::Damaged { seq: 2, attempts: 3, .. })));
+    assert!(matches!(
+        third.await.unwrap(),
+        Err(FetchError::Damaged {
+            seq: 2,
+            attempts: 3,
+            ..
+        })
+    ));
     // The cached ones of a range that is due are gone at once.
     let range = TimeRange::new(UtcMicros::new(T0), UtcMicros::new(T0 + 5 * SECOND_US)).unwrap();
     assert_eq!(field.fleet.forget(camera, range).unwrap(), 1);
@@ -355,9 +462,22 @@ async fn a_silent_agent_an_unknown_segment_and_too_much_at_once_are_said() {
     let error = field.fleet.fetch(camera, &[7]).await.unwrap_err();
     assert!(matches!(error, FetchError::Unknown { seq: 7, .. }));
     assert!(error.to_string().contains("choose a time"), "{error}");
-    assert!(matches!(field.fleet.fetch(camera, &[0, 1]).await, Err(FetchError::TooMuch { .. })));
+    assert!(matches!(
+        field.fleet.fetch(camera, &[0, 1]).await,
+        Err(FetchError::TooMuch { .. })
+    ));
     let error = field.fleet.fetch(camera, &[0]).await.unwrap_err();
-    assert!(matches!(error, FetchError::TimedOut { seq: 0, online: true, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            FetchError::TimedOut {
+                seq: 0,
+                online: true,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("the agent is connected"), "{error}");
 
     assert_eq!(footage.state(camera), CameraState::Recording);
@@ -372,17 +492,35 @@ async fn a_silent_agent_an_unknown_segment_and_too_much_at_once_are_said() {
         keys_days: 45,
         faults: Faults::default(),
     };
-    let sealed = health(false, SystemClock.now()).seal(&agent.key, &agent.server.0).unwrap();
+    let sealed = health(false, SystemClock.now())
+        .seal(&agent.key, &agent.server.0)
+        .unwrap();
     agent.publish(Topic::Health, sealed).await;
     // Forged and old words change nothing.
-    let forged = health(true, SystemClock.now()).seal(&SigningKey::generate().unwrap(), &agent.server.0).unwrap();
+    let forged = health(true, SystemClock.now())
+        .seal(&SigningKey::generate().unwrap(), &agent.server.0)
+        .unwrap();
     agent.publish(Topic::Health, forged).await;
-    let old = health(true, UtcMicros::new(T0)).seal(&agent.key, &agent.server.0).unwrap();
+    let old = health(true, UtcMicros::new(T0))
+        .seal(&agent.key, &agent.server.0)
+        .unwrap();
     agent.publish(Topic::Health, old).await;
-    let stale = Status { camera, online: false, boot: agent.boot, since: UtcMicros::new(T0) };
+    let stale = Status {
+        camera,
+        online: false,
+        boot: agent.boot,
+        since: UtcMicros::new(T0),
+    };
     agent.publish(Topic::Status, stale.sign(&agent.key)).await;
-    let forged = Status { camera, online: false, boot: BootId::random(), since: SystemClock.now() };
-    agent.publish(Topic::Status, forged.sign(&SigningKey::generate().unwrap())).await;
+    let forged = Status {
+        camera,
+        online: false,
+        boot: BootId::random(),
+        since: SystemClock.now(),
+    };
+    agent
+        .publish(Topic::Status, forged.sign(&SigningKey::generate().unwrap()))
+        .await;
     let next = agent.said.len() as u64;
     agent.send(next, &[]).await;
     agent.receipt().await;
@@ -396,7 +534,10 @@ async fn a_silent_agent_an_unknown_segment_and_too_much_at_once_are_said() {
     // What retrieval sees.
     let range = TimeRange::new(UtcMicros::new(T0), UtcMicros::new(T0 + 20 * SECOND_US)).unwrap();
     let segments = footage.segments(camera, range, 10).unwrap();
-    assert_eq!(segments.iter().map(|one| (one.seq, one.playable())).collect::<Vec<_>>(), [(0, true), (1, true)]);
+    assert_eq!(
+        segments.iter().map(|one| (one.seq, one.playable())).collect::<Vec<_>>(),
+        [(0, true), (1, true)]
+    );
     assert_eq!(footage.segment(camera, 1).unwrap().as_ref(), segments.get(1));
     assert_eq!(footage.coverage(camera, range, 10).unwrap().len(), 1);
     let said: Vec<_> = agent.said.iter().map(|signed| signed.as_bytes().to_vec()).collect();
