@@ -135,7 +135,7 @@ async fn refuses_what_the_release_does_not_reach() {
         ("after the window", sealed(&bench.descriptor, at(55)), "NotCovered"),
         (
             "long before the window",
-            sealed(&bench.descriptor, at(59)),
+            sealed(&bench.descriptor, at(63)),
             "NotCovered",
         ),
         ("another start than sealed", relabelled, "NotSealedToIt"),

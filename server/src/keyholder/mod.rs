@@ -24,7 +24,7 @@ pub use file::FileHolder;
 pub use plan::{KeyPlan, missing, wanted};
 
 /// Longest segment: one that began this long before a window may still reach into it.
-pub const MAX_SEGMENT_US: i64 = 60_000_000;
+pub use custody_shared::statement::MAX_SEGMENT_US;
 
 /// Why the keyholder did nothing.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! The kinds of statement and their fields.
 
+mod encoding;
+
 use super::words::{ClockSource, Codec, DestroyReason, GapCause, TamperKind, Timing};
-use crate::cbor::{Cbor, CborError, Decoder, Encoder};
 use crate::hash::Sha256Hash;
 use crate::id::KeyId;
 use crate::segment::{Extent, ExtentError, Preamble};
@@ -11,8 +12,9 @@ use crate::time::{SECOND_US, TimeRange, UtcMicros};
 pub const MAX_SOFTWARE_LEN: usize = 64;
 /// A codec string is at most this long, in bytes.
 pub const MAX_RFC6381_LEN: usize = 64;
-/// No segment is longer than this, in microseconds of its own time: an hour.
-pub const MAX_SEGMENT_US: i64 = 3600 * SECOND_US;
+/// No segment is longer than this, in microseconds of its own time: five minutes. One that began
+/// this long before an instant may still contain it, and none that began earlier does.
+pub const MAX_SEGMENT_US: i64 = 300 * SECOND_US;
 
 /// What a statement says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,165 +232,5 @@ impl Kind {
             Self::KeyInUse { .. } => "key-in-use",
             Self::Destroyed(_) => "destroyed",
         }
-    }
-}
-
-impl Cbor for Kind {
-    /// A list of the kind's number and its fields.
-    fn write(&self, e: &mut Encoder) {
-        e.array(2).uint(self.number());
-        match self {
-            Self::Segment(s) => {
-                e.map(12)
-                    .key(0)
-                    .value(&s.preamble)
-                    .key(1)
-                    .value(&s.file_sha256)
-                    .key(2)
-                    .uint(s.file_len);
-                e.key(3)
-                    .value(&s.t_end)
-                    .key(4)
-                    .uint(s.frames.into())
-                    .key(5)
-                    .uint(s.fragments.into());
-                e.key(6).value(&s.codec).key(7).bool(s.truncated).key(8).value(&s.clock);
-                e.key(9)
-                    .value(&s.timing)
-                    .key(10)
-                    .bool(s.closed_gop)
-                    .key(11)
-                    .bool(s.b_frames);
-            }
-            Self::Gap(g) => {
-                e.map(2).key(0).value(&g.range).key(1).value(&g.cause);
-            }
-            Self::Tamper(t) => {
-                e.map(2).key(0).value(&t.since).key(1).value(&t.kind);
-            }
-            Self::Boot(b) => {
-                e.map(2).key(0).text(&b.software).key(1).value(&b.clock);
-            }
-            Self::Clock(c) => {
-                e.map(4)
-                    .key(0)
-                    .int(c.offset_us)
-                    .key(1)
-                    .value(&c.source)
-                    .key(2)
-                    .value(&c.before)
-                    .key(3)
-                    .value(&c.after);
-            }
-            Self::KeyInUse { key_id } => {
-                e.map(1).key(0).value(key_id);
-            }
-            Self::Destroyed(d) => {
-                e.map(5).key(0).value(&d.key_id).key(1).value(&d.range);
-                e.key(2)
-                    .uint(d.first_seq)
-                    .key(3)
-                    .uint(d.last_seq)
-                    .key(4)
-                    .value(&d.reason);
-            }
-        }
-    }
-
-    fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
-        if d.array(2)? != 2 {
-            return Err(CborError::Limit);
-        }
-        let kind = match d.uint()? {
-            0 => Self::Segment(Box::new(read_segment(d)?)),
-            1 => {
-                d.map(2)?;
-                Self::Gap(Gap {
-                    range: d.key(0)?.value()?,
-                    cause: d.key(1)?.value()?,
-                })
-            }
-            2 => {
-                d.map(2)?;
-                Self::Tamper(Tamper {
-                    since: d.key(0)?.value()?,
-                    kind: d.key(1)?.value()?,
-                })
-            }
-            3 => {
-                d.map(2)?;
-                Self::Boot(Boot {
-                    software: d.key(0)?.text(MAX_SOFTWARE_LEN)?.to_owned(),
-                    clock: d.key(1)?.value()?,
-                })
-            }
-            4 => {
-                d.map(4)?;
-                Self::Clock(ClockStep {
-                    offset_us: d.key(0)?.int()?,
-                    source: d.key(1)?.value()?,
-                    before: d.key(2)?.value()?,
-                    after: d.key(3)?.value()?,
-                })
-            }
-            5 => {
-                d.map(1)?;
-                Self::KeyInUse {
-                    key_id: d.key(0)?.value()?,
-                }
-            }
-            6 => {
-                d.map(5)?;
-                Self::Destroyed(Destroyed {
-                    key_id: d.key(0)?.value()?,
-                    range: d.key(1)?.value()?,
-                    first_seq: d.key(2)?.uint()?,
-                    last_seq: d.key(3)?.uint()?,
-                    reason: d.key(4)?.value()?,
-                })
-            }
-            _ => return Err(CborError::Value("kind of statement")),
-        };
-        kind.check().map_err(CborError::Value)?;
-        Ok(kind)
-    }
-}
-
-fn read_segment(d: &mut Decoder<'_>) -> Result<SegmentStatement, CborError> {
-    d.map(12)?;
-    Ok(SegmentStatement {
-        preamble: d.key(0)?.value()?,
-        file_sha256: d.key(1)?.value()?,
-        file_len: d.key(2)?.uint()?,
-        t_end: d.key(3)?.value()?,
-        frames: d.key(4)?.small()?,
-        fragments: d.key(5)?.small()?,
-        codec: d.key(6)?.value()?,
-        truncated: d.key(7)?.bool()?,
-        clock: d.key(8)?.value()?,
-        timing: d.key(9)?.value()?,
-        closed_gop: d.key(10)?.bool()?,
-        b_frames: d.key(11)?.bool()?,
-    })
-}
-
-impl Cbor for CodecParameters {
-    fn write(&self, e: &mut Encoder) {
-        e.array(4)
-            .value(&self.codec)
-            .text(&self.rfc6381)
-            .uint(self.width.into())
-            .uint(self.height.into());
-    }
-    fn read(d: &mut Decoder<'_>) -> Result<Self, CborError> {
-        if d.array(4)? != 4 {
-            return Err(CborError::Limit);
-        }
-        Ok(Self {
-            codec: d.value()?,
-            rfc6381: d.text(MAX_RFC6381_LEN)?.to_owned(),
-            width: d.small()?,
-            height: d.small()?,
-        })
     }
 }
