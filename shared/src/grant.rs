@@ -184,7 +184,11 @@ mod tests {
             assert_eq!(bad.check(), Err(GrantError(field)), "{flaw}");
             assert!(Grant::from_cbor(&bad.to_cbor()).is_err(), "{flaw}");
         };
-        check("a long purpose", &|g| g.purpose = "x".repeat(MAX_PURPOSE_LEN + 1), "purpose");
+        check(
+            "a long purpose",
+            &|g| g.purpose = "x".repeat(MAX_PURPOSE_LEN + 1),
+            "purpose",
+        );
         check(
             "a purpose that moves the cursor",
             &|g| g.purpose = "\u{1b}[2J".into(),

@@ -9,6 +9,7 @@ use ::hpke::rand_core::{TryCryptoRng, TryRng};
 use ::hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::OnceLock;
 use zeroize::{Zeroize as _, Zeroizing};
 
 type Kem = ::hpke::kem::XWing;
@@ -82,8 +83,9 @@ impl Cbor for RecipientPublic {
 /// The secret half: whoever has it can open. Wiped when dropped.
 pub struct RecipientSecret {
     seed: Zeroizing<[u8; SEED_LEN]>,
-    // Expanding the seed costs as much as opening; it is done once.
-    expanded: Box<PrivateKey>,
+    // Expanding a seed costs half as much as opening, and six kilobytes: a keyring holds thousands of
+    // seeds of which it opens with few, so it is done with the first opening and then kept.
+    expanded: OnceLock<Box<PrivateKey>>,
 }
 
 impl RecipientSecret {
@@ -101,11 +103,14 @@ impl RecipientSecret {
 
     /// The key pair of a stored seed.
     pub fn from_seed(seed: &[u8; SEED_LEN]) -> Self {
-        let expanded = PrivateKey::from_bytes(seed).expect("every 32 bytes are a seed");
         Self {
             seed: Zeroizing::new(*seed),
-            expanded: Box::new(expanded),
+            expanded: OnceLock::new(),
         }
+    }
+
+    fn expand(&self) -> PrivateKey {
+        PrivateKey::from_bytes(&self.seed[..]).expect("every 32 bytes are a seed")
     }
 
     /// The seed, to be stored in a keyring.
@@ -116,7 +121,7 @@ impl RecipientSecret {
     /// The public half.
     pub fn public(&self) -> RecipientPublic {
         let mut bytes = Box::new([0; PUBLIC_LEN]);
-        Kem::sk_to_pk(&self.expanded).write_exact(&mut bytes[..]);
+        Kem::sk_to_pk(&self.expand()).write_exact(&mut bytes[..]);
         RecipientPublic(bytes)
     }
 }
@@ -199,7 +204,8 @@ pub fn open(
     ciphertext: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, HpkeError> {
     let encapsulated = Encapsulated::from_bytes(enc).map_err(|_| HpkeError::Open)?;
-    let mut context = ::hpke::setup_receiver::<Aead, Kdf, Kem>(&OpModeR::Base, &with.expanded, &encapsulated, info)
+    let secret = with.expanded.get_or_init(|| Box::new(with.expand()));
+    let mut context = ::hpke::setup_receiver::<Aead, Kdf, Kem>(&OpModeR::Base, secret, &encapsulated, info)
         .map_err(|_| HpkeError::Open)?;
     context
         .open(ciphertext, aad)
