@@ -121,7 +121,12 @@ impl Ingest {
         };
         let tasks = vec![
             tokio::spawn(link::run(receiver, downlinks.clone(), events, stop.clone())),
-            tokio::spawn(receipts::run(receipts, downlinks.clone(), stop.clone())),
+            tokio::spawn(receipts::run(
+                receipts,
+                downlinks.clone(),
+                counters.clone(),
+                stop.clone(),
+            )),
         ];
         Ok((
             Self {

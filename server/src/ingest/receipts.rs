@@ -9,6 +9,7 @@ use custody_shared::time::SECOND_US;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::counters::IngestCounters;
 use super::link::Downlinks;
 
 /// How long a receipt is good: an agent that connects later has sent again by then.
@@ -35,7 +36,12 @@ impl Receipts {
     }
 }
 
-pub(super) async fn run(receipts: Arc<Receipts>, downlinks: Downlinks, stop: CancellationToken) {
+pub(super) async fn run(
+    receipts: Arc<Receipts>,
+    downlinks: Downlinks,
+    counters: Arc<IngestCounters>,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -43,8 +49,9 @@ pub(super) async fn run(receipts: Arc<Receipts>, downlinks: Downlinks, stop: Can
         }
         for (camera, acked) in receipts.take() {
             // An unsent receipt is not lost: the agent sends again and is answered again.
-            if let Err(error) = downlinks.send(camera, acked, VALID_US).await {
-                tracing::error!(%error, %camera, "a receipt could not be sent");
+            match downlinks.send(camera, acked, VALID_US).await {
+                Ok(()) => counters.add(&counters.receipts, 1),
+                Err(error) => tracing::error!(%error, %camera, "a receipt could not be sent"),
             }
         }
     }
