@@ -107,7 +107,7 @@ impl Uploader {
                     self.pulse.raise(Faults::DISK_ERROR);
                     return tracing::error!(
                         seq,
-                        "the sealed file differs from its signed statement: the disk has changed it. It is kept and sent as damaged; check this disk"
+                        "the sealed file differs from its signed statement: the disk has changed it. It is kept, and the server is told; check this disk"
                     );
                 }
                 Err(error) => {
@@ -121,20 +121,13 @@ impl Uploader {
     }
 
     async fn try_send(&mut self, seq: u64) -> Result<Outcome, UploadError> {
-        let Some((path, intact)) = self.look(seq).await? else {
-            return Ok(Outcome::Absent);
-        };
         let address = format!("/agent/v1/segments/{seq}");
-        if !intact {
-            // The server is told instead of being left to wait; it keeps the statement and shows the loss.
-            let answer = self
-                .connection()
-                .await?
-                .send("DELETE", &address, &[("custody-reason", "damaged")], Payload::Empty)
-                .await?;
-            tracing::debug!(status = %answer.status, seq, "damage reported");
-            return Ok(Outcome::Damaged);
-        }
+        let path = match self.look(seq).await? {
+            Some((path, true)) => path,
+            // Whoever waits for it learns now why it cannot come, instead of at the end of their patience.
+            Some((_, false)) => return self.cannot(&address, "damaged", Outcome::Damaged).await,
+            None => return self.cannot(&address, "absent", Outcome::Absent).await,
+        };
         let file = File::open(&path)?;
         let end = file.metadata()?.len();
         let head = self
@@ -167,6 +160,16 @@ impl Uploader {
             409 => Err(UploadError::Discarded),
             _ => Err(UploadError::Answer(answer.status)),
         }
+    }
+
+    async fn cannot(&mut self, address: &str, reason: &str, outcome: Outcome) -> Result<Outcome, UploadError> {
+        let headers = [("custody-reason", reason)];
+        let answer = self.connection().await?.send("DELETE", address, &headers, Payload::Empty).await?;
+        // Not wanted any more is as good as told.
+        if answer.status.is_success() || answer.status == http::StatusCode::NOT_FOUND {
+            return Ok(outcome);
+        }
+        Err(UploadError::Answer(answer.status))
     }
 
     async fn connection(&mut self) -> Result<&mut Connection, HttpsError> {

@@ -168,6 +168,8 @@ pub fn open(opening: Opening) -> Result<Keeper, Failure> {
         covered_until: past.covered_until(),
         hole_cause,
         key_in_use: None,
+        last_shape: None,
+        pause: None,
         folder,
     };
     keeper

@@ -30,6 +30,7 @@ use custody_shared::statement::{
     ClockSource, ClockStep, CodecParameters, Gap, GapCause, Kind, SegmentStatement, Timing,
 };
 use custody_shared::time::{SharedClock, TimeRange, UtcMicros};
+use serde::{Deserialize, Serialize};
 
 pub use boot::{Opening, open};
 pub use chain::{Chain, Head};
@@ -37,6 +38,7 @@ pub use pulse::Pulse;
 pub use recovery::{codec_of, hash_file};
 pub use segment_dir::{Survey, find as find_segment_file, survey};
 
+use crate::failure::Failure;
 use crate::files;
 use crate::key_shelf::KeyShelf;
 use crate::paths::{Day, Folder, SegmentFolder, segment_name};
@@ -47,6 +49,10 @@ use sealed_file::{SealedFile, WriteError};
 
 /// Two stretches this close belong together, µs: the distance of two pictures is not a gap.
 const TOUCHING_US: i64 = 100_000;
+/// A pause that goes on is stated after this long, so that it is on record before it ends, µs …
+const FIRST_PIECE_US: i64 = 15_000_000;
+/// … and then once in this long, µs.
+const NEXT_PIECE_US: i64 = 600_000_000;
 
 /// Answers how many bytes are free; the system's answer, or a test's.
 pub type FreeBytes = Box<dyn Fn(&Path) -> io::Result<u64> + Send>;
@@ -68,6 +74,33 @@ pub struct Keeper {
     covered_until: Option<UtcMicros>,
     hole_cause: GapCause,
     key_in_use: Option<KeyId>,
+    last_shape: Option<(CodecParameters, Shape)>,
+    pause: Option<Pause>,
+}
+
+/// Recording waits for the disk or a key.
+#[derive(Debug)]
+struct Pause {
+    /// Whether a part of it has been stated already.
+    stated: bool,
+}
+
+/// What only a segment's end tells about its pictures; until then the segment before is the best guess, where the codec is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shape {
+    closed_gop: bool,
+    b_frames: bool,
+    timing: Timing,
+}
+
+impl Shape {
+    /// Where nothing is known: the answers that promise least.
+    const UNKNOWN: Self = Self {
+        closed_gop: false,
+        b_frames: true,
+        timing: Timing::Arrival,
+    };
 }
 
 /// The segment being written.
@@ -113,7 +146,7 @@ impl Keeper {
                     b_frames,
                     timing,
                     ..
-                } => self.end(t_end, closed_gop, b_frames, timing),
+                } => self.end(t_end, Some(Shape { closed_gop, b_frames, timing })),
                 Action::Gap { range, cause } => self.gap(range, cause),
                 Action::ClockStep {
                     offset_us,
@@ -125,13 +158,49 @@ impl Keeper {
     }
 
     fn begin(&mut self, t_start: UtcMicros, init: &[u8], codec: CodecParameters) {
-        if let Err(cause) = self.try_begin(t_start, init, codec) {
-            if cause != self.hole_cause || self.pulse.is_recording() {
-                tracing::warn!(cause = %cause, "recording pauses; it is tried again with every new segment");
+        match self.try_begin(t_start, init, codec) {
+            Ok(()) => {
+                if self.pause.take().is_some() {
+                    tracing::info!("recording goes on");
+                }
             }
-            self.hole_cause = cause;
-            self.pulse.set_recording(false);
+            Err(cause) => self.pause_at(t_start, cause),
         }
+    }
+
+    /// Recording cannot go on at `at`; it is tried again with every new segment.
+    fn pause_at(&mut self, at: UtcMicros, cause: GapCause) {
+        self.pulse.set_recording(false);
+        let until = *self.covered_until.get_or_insert(at);
+        let goes_on = cause == self.hole_cause;
+        match &mut self.pause {
+            Some(pause) if goes_on => {
+                let patience = if pause.stated { NEXT_PIECE_US } else { FIRST_PIECE_US };
+                if at.since(until) < patience {
+                    return;
+                }
+                pause.stated = true;
+            }
+            _ => {
+                let failure = Failure::new(
+                    format!("disk of {}", self.folder.root().display()),
+                    "record",
+                    cause,
+                    match cause {
+                        GapCause::DiskFull => "free some space or use a larger disk; nothing is deleted early, and recording goes on by itself",
+                        GapCause::NoKey => "check the link to the server, which sends the keys; recording goes on by itself",
+                        _ => "check the disk and its cables; recording goes on by itself",
+                    },
+                );
+                tracing::warn!("{failure}");
+                self.pause = Some(Pause { stated: false });
+            }
+        }
+        // With the cause known so far; what comes from here on has the new one.
+        if self.cover_until(at).is_err() {
+            tracing::debug!("the gap so far waits for the disk");
+        }
+        self.hole_cause = cause;
     }
 
     fn try_begin(&mut self, t_start: UtcMicros, init: &[u8], codec: CodecParameters) -> Result<(), GapCause> {
@@ -170,6 +239,7 @@ impl Keeper {
             frames: 0,
             fragments: 0,
             synchronised: clock == ClockSource::Ntp,
+            shape: self.shape_of(&codec),
         };
         let place = self.folder.segments().join(
             SegmentFolder {
@@ -204,10 +274,17 @@ impl Keeper {
     }
 
     fn fragment(&mut self, data: &FragmentData, t_start: UtcMicros, t_end: UtcMicros, frames: u32, sync: bool) {
+        let length = data.len();
+        // The reserve is for the statements: without it a full disk could not even be stated.
+        let free = (self.free_bytes)(self.folder.root()).unwrap_or(u64::MAX);
+        if self.recording.is_some() && free < self.reserve_bytes.saturating_add(length as u64) {
+            self.pulse.raise(Faults::DISK_LOW);
+            self.end_abandoned();
+            return self.pause_at(t_start, GapCause::DiskFull);
+        }
         let Some(mut recording) = self.recording.take() else {
             return;
         };
-        let length = data.len();
         let written = (|| {
             for piece in data.pieces() {
                 recording.file.push(piece)?;
@@ -242,7 +319,7 @@ impl Keeper {
         self.recording = Some(recording);
     }
 
-    fn end(&mut self, t_end: UtcMicros, closed_gop: bool, b_frames: bool, timing: Timing) {
+    fn end(&mut self, t_end: UtcMicros, shape: Option<Shape>) {
         let Some(recording) = self.recording.take() else { return };
         let Recording {
             file,
@@ -256,6 +333,8 @@ impl Keeper {
         } = recording;
         let preamble = file.preamble().clone();
         let path = file.path().to_owned();
+        let seen = shape;
+        let shape = shape.unwrap_or(durable.shape);
         if fragments == 0 {
             // It has begun and holds no picture: as if it had not.
             drop(file);
@@ -279,10 +358,13 @@ impl Keeper {
                     codec,
                     truncated: false,
                     clock,
-                    timing,
-                    closed_gop,
-                    b_frames,
+                    timing: shape.timing,
+                    closed_gop: shape.closed_gop,
+                    b_frames: shape.b_frames,
                 };
+                if let Some(seen) = seen {
+                    self.last_shape = Some((statement.codec.clone(), seen));
+                }
                 self.covered_until = Some(t_end);
                 self.hole_cause = GapCause::PacketLoss;
                 // A crash before this is durable leaves a file without a statement; the next start states it as truncated.
@@ -296,7 +378,7 @@ impl Keeper {
     fn end_abandoned(&mut self) {
         if let Some(recording) = &self.recording {
             let t_end = recording.t_end;
-            self.end(t_end, false, false, Timing::Arrival);
+            self.end(t_end, None);
         }
     }
 
@@ -323,11 +405,12 @@ impl Keeper {
     /// The disk failed under a segment: what is on it is stated as truncated, through the path that a start after a crash uses.
     fn salvage(&mut self, path: &Path, durable: &Note, error: &WriteError) {
         tracing::warn!(%error, "a segment cannot be written on; what is on the disk is kept");
-        self.hole_cause = self.write_cause(error);
-        self.pulse.set_recording(false);
+        let cause = self.write_cause(error);
+        let mut at = durable.t_end;
         match recovery::salvage(path, Some(durable), None) {
             Ok(Some(statement)) => {
-                self.covered_until = Some(statement.t_end);
+                at = statement.t_end;
+                self.covered_until = Some(at);
                 let _ = self.state(Kind::Segment(Box::new(statement)));
             }
             // Nothing of it was kept and no statement names it: its number is free again.
@@ -335,6 +418,12 @@ impl Keeper {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the segment cannot be read back; the next start tries again"),
         }
+        self.pause_at(at, cause);
+    }
+
+    fn shape_of(&self, codec: &CodecParameters) -> Shape {
+        let same = self.last_shape.as_ref().filter(|(last, _)| last == codec);
+        same.map_or(Shape::UNKNOWN, |(_, shape)| *shape)
     }
 
     fn gap(&mut self, range: TimeRange, cause: GapCause) {

@@ -12,6 +12,7 @@ use custody_shared::hash::Sha256Hash;
 use custody_shared::time::UtcMicros;
 use serde::{Deserialize, Serialize};
 
+use super::Shape;
 use crate::files::{PRIVATE, read_bounded};
 
 /// A note is this long, padded with blanks, so that rewriting it never leaves an old tail.
@@ -36,6 +37,8 @@ pub(super) struct Note {
     pub(super) fragments: u32,
     /// Whether the clock was synchronised when it began.
     pub(super) synchronised: bool,
+    /// What its end would tell, guessed from the segment before.
+    pub(super) shape: Shape,
 }
 
 /// The file that holds the note.
@@ -94,6 +97,7 @@ mod tests {
             frames: 50,
             fragments: 2,
             synchronised: true,
+            shape: Shape::UNKNOWN,
         }
     }
 

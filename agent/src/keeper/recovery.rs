@@ -11,9 +11,10 @@ use custody_shared::cbor::Cbor as _;
 use custody_shared::fmp4::VideoParameters;
 use custody_shared::hash::{Hasher, Sha256Hash};
 use custody_shared::segment::{Extent, MAX_FILE_LEN, PREAMBLE_LEN, Preamble};
-use custody_shared::statement::{ClockSource, CodecParameters, SegmentStatement, Timing};
+use custody_shared::statement::{ClockSource, CodecParameters, SegmentStatement};
 use custody_shared::time::UtcMicros;
 
+use super::Shape;
 use super::note::Note;
 
 /// No segment lasts longer than this, µs; a file's time of writing beyond it is a stepped clock's.
@@ -74,6 +75,7 @@ pub(super) fn salvage(
     }
     file.sync_all()?;
     drop(file);
+    let shape = note.map_or(Shape::UNKNOWN, |note| note.shape);
     let t_start = preamble.header.t_start;
     // Taken before the cut, which sets a new time of writing.
     let modified = metadata
@@ -102,10 +104,9 @@ pub(super) fn salvage(
         } else {
             ClockSource::Unsynchronised
         },
-        // Nothing is known of the pictures any more: the careful answers.
-        timing: Timing::Arrival,
-        closed_gop: false,
-        b_frames: true,
+        timing: shape.timing,
+        closed_gop: shape.closed_gop,
+        b_frames: shape.b_frames,
     }))
 }
 
@@ -165,6 +166,7 @@ mod tests {
             frames: 0,
             fragments: 0,
             synchronised: false,
+            shape: Shape::UNKNOWN,
         };
         const S: i64 = 1_000_000;
         for (name, note, modified, wanted) in [

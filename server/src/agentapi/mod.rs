@@ -75,7 +75,9 @@ pub fn agent_router(api: Arc<AgentApi>) -> Router {
         .route("/agent/v1/time", get(time))
         .route(
             "/agent/v1/segments/{seq}",
-            head(segments::offset).patch(segments::upload),
+            head(segments::offset)
+                .patch(segments::upload)
+                .delete(segments::undeliverable),
         )
         .with_state(api)
 }

@@ -43,6 +43,26 @@ pub(super) async fn upload(
     }
 }
 
+/// The agent says that an ordered file cannot come: `damaged` on its disk, or `absent`.
+pub(super) async fn undeliverable(
+    State(api): State<Arc<AgentApi>>,
+    Extension(peer): Extension<Peer>,
+    Path(seq): Path<u64>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let camera = api.camera(&peer)?;
+    let damaged = match headers.get("custody-reason").map(|reason| reason.as_bytes()) {
+        Some(b"damaged") => true,
+        Some(b"absent") => false,
+        _ => return Err(Problem::malformed("Custody-Reason: `damaged` or `absent` is required")),
+    };
+    if api.fleet.undeliverable(camera, seq, damaged) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(problem(UploadError::NotOrdered(seq)))
+    }
+}
+
 fn answer(status: StatusCode, offset: u64) -> Response {
     (status, [(UPLOAD_OFFSET, offset.to_string())]).into_response()
 }
