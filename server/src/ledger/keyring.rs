@@ -4,7 +4,7 @@
 //! Destroying a day's keys destroys every body that falls due on it; a tombstone (state 0, no keys) stays in their
 //! place, so that "purged" and "lost" differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -116,7 +116,15 @@ pub(super) fn parse(day: u32, bytes: &[u8]) -> Option<Day> {
 /// The keys of all bodies. Shared by the writer, who adds, and the readers.
 pub(super) struct Keyring {
     files: Arc<dyn Files>,
-    days: Mutex<BTreeMap<u32, Day>>,
+    days: Mutex<Days>,
+}
+
+/// Days in memory.
+#[derive(Default)]
+struct Days {
+    known: BTreeMap<u32, Day>,
+    /// Days whose file this process has made durable. One that was merely found may be in the page cache only.
+    durable: BTreeSet<u32>,
 }
 
 impl Keyring {
@@ -141,12 +149,12 @@ impl Keyring {
         })
     }
 
-    fn days(&self) -> MutexGuard<'_, BTreeMap<u32, Day>> {
+    fn days(&self) -> MutexGuard<'_, Days> {
         self.days.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn load(&self, days: &mut BTreeMap<u32, Day>, day: u32) -> Result<Option<Day>, LedgerError> {
-        if let Some(known) = days.get(&day) {
+    fn load(&self, days: &mut Days, day: u32) -> Result<Option<Day>, LedgerError> {
+        if let Some(known) = days.known.get(&day) {
             return Ok(Some(known.clone()));
         }
         let path = layout::keys(day);
@@ -155,11 +163,22 @@ impl Keyring {
             return Ok(None);
         };
         let state = parse(day, &bytes).ok_or_else(|| LedgerError::damaged(&path, "not as it was written"))?;
-        if days.len() >= MAX_CACHED_DAYS {
-            days.pop_first();
+        if days.known.len() >= MAX_CACHED_DAYS
+            && let Some((oldest, _)) = days.known.pop_first()
+        {
+            days.durable.remove(&oldest);
         }
-        days.insert(day, state.clone());
+        days.known.insert(day, state.clone());
         Ok(Some(state))
+    }
+
+    fn make_durable(&self, days: &mut Days, day: u32) -> io::Result<()> {
+        if !days.durable.contains(&day) {
+            self.files.sync(&layout::keys(day))?;
+            self.files.sync_dir(layout::KEYRING)?;
+            days.durable.insert(day);
+        }
+        Ok(())
     }
 
     /// The bucket that opens a record; `None` if its day has been purged.
@@ -179,21 +198,26 @@ impl Keyring {
             Some(Day::Live(buckets)) => buckets,
             None => Vec::new(),
         };
-        if let Some(bucket) = buckets.iter().rev().find(|b| b.kind == kind.0) {
-            return Ok(bucket.clone());
+        let path = layout::keys(day);
+        if let Some(bucket) = buckets.iter().rev().find(|b| b.kind == kind.0).cloned() {
+            self.make_durable(&mut days, day)
+                .map_err(|e| LedgerError::unwritable("sync", &path, e))?;
+            return Ok(bucket);
         }
         if buckets.len() >= MAX_BUCKETS {
             return Err(LedgerError::InvalidRows("too many kinds of rows fall due on one day"));
         }
-        let path = layout::keys(day);
         let random = |e: getrandom::Error| LedgerError::unwritable("draw a key for", &path, io::Error::other(e));
         let bucket = Arc::new(Bucket::random(kind).map_err(random)?);
         buckets.push(bucket.clone());
         let state = Day::Live(buckets);
-        // A crash here leaves a key that no row uses: harmless.
+        // A crash here leaves a key that no row uses: harmless. So does a failure: the day is read again then.
+        days.known.remove(&day);
+        days.durable.remove(&day);
         files::replace(&*self.files, &path, &encode(day, &state))
             .map_err(|e| LedgerError::unwritable("write", &path, e))?;
-        days.insert(day, state);
+        days.known.insert(day, state);
+        days.durable.insert(day);
         Ok(bucket)
     }
 
@@ -223,7 +247,7 @@ impl Keyring {
                 bury(&*self.files, day).map_err(|e| LedgerError::unwritable("destroy", &path, e))?;
                 purged.push(day);
             }
-            days.insert(day, Day::Purged);
+            days.known.insert(day, Day::Purged);
         }
         Ok(purged)
     }

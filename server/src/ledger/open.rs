@@ -163,6 +163,7 @@ pub(super) fn open(files: Arc<dyn Files>, options: &LedgerOptions) -> Result<(Ar
         settled,
         journal_len,
         health: Health::Sound,
+        durable_dirs: Default::default(),
         _lock: lock,
     };
     Ok((shared, writer))

@@ -17,10 +17,18 @@ use super::journal;
 use super::layout::{self, CHECKPOINT, JOURNAL};
 use super::writer::{Health, Settled, Writer};
 
+/// Directories that are remembered as durable at most.
+const MAX_REMEMBERED: usize = 1024;
+
 /// Writes files whose content is already decided and remembers which directories are to be synced.
 struct Placing<'a> {
     files: &'a dyn Files,
+    /// Directories that this process has seen durable. One that is merely there may be what a killed process created.
+    durable: &'a mut BTreeSet<String>,
+    /// Directories among whose names something may be new.
     dirs: BTreeSet<String>,
+    /// Directories that are durable once `dirs` are synced.
+    fresh: BTreeSet<String>,
 }
 
 impl Placing<'_> {
@@ -29,10 +37,13 @@ impl Placing<'_> {
         let mut at = path.find('/').unwrap_or(path.len());
         while let Some(next) = path.get(at + 1..).and_then(|rest| rest.find('/')) {
             let dir = &path[..at + 1 + next];
-            match self.files.create_dir(dir) {
-                Ok(()) => drop(self.dirs.insert(path[..at].to_owned())),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
+            if !self.durable.contains(dir) {
+                match self.files.create_dir(dir) {
+                    Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                    _ => {}
+                }
+                self.dirs.insert(path[..at].to_owned());
+                self.fresh.insert(dir.to_owned());
             }
             at += 1 + next;
         }
@@ -77,9 +88,12 @@ impl Writer {
             (unsettled.records.clone(), unsettled.tiles.clone())
         };
         let files = self.shared.files.clone();
+        let mut durable = std::mem::take(&mut self.durable_dirs);
         let mut placing = Placing {
             files: &*files,
+            durable: &mut durable,
             dirs: BTreeSet::new(),
+            fresh: BTreeSet::new(),
         };
 
         let mut bundle_len = self.settled.bundle_len;
@@ -109,6 +123,7 @@ impl Writer {
             placing.put(&tile.path(), 0, &head.edge.hashes(tile.level()).concat())?;
         }
         placing.sync_dirs()?;
+        self.durable_dirs = durable;
 
         files::replace(&*files, CHECKPOINT, head.note.as_bytes())
             .map_err(|e| LedgerError::unwritable("write", CHECKPOINT, e))

@@ -1,5 +1,6 @@
 //! The one writer: collects the appends that wait, makes them durable with one sync, and lets them go.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -53,6 +54,8 @@ pub(super) struct Writer {
     /// Bytes of the journal up to the last commit.
     pub(super) journal_len: u64,
     pub(super) health: Health,
+    /// Directories whose names are known to be durable.
+    pub(super) durable_dirs: BTreeSet<String>,
     /// Released when the writer ends.
     pub(super) _lock: Box<dyn Send + Sync>,
 }
