@@ -6,7 +6,7 @@
 //! random source. The normative texts are in `shared/spec`.
 //!
 //! In the order of the flow:
-//! - [`id`], [`hash`], [`time`], [`words`]: names, digests, instants, closed lists
+//! - [`id`], [`hash`], [`time`], [`mod@words`]: names, digests, instants, closed lists
 //! - [`cbor`], [`cose`], [`hpke`]: deterministic encoding, signatures, sealing to a public key
 //! - [`capture`]: what the recorder and its capture child say to each other
 //! - [`fmp4`]: fragmented MP4, written and walked

@@ -156,7 +156,7 @@ impl Note {
 
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n", self.text)?;
+        writeln!(f, "{}", self.text)?;
         self.signatures.iter().try_for_each(|s| f.write_str(&s.line()))
     }
 }
@@ -328,8 +328,11 @@ impl std::fmt::Display for NoteVerifier {
     }
 }
 
+/// Name, id, type and the 32 bytes.
+type KeyParts<'a> = (&'a str, [u8; 4], u8, [u8; 32]);
+
 /// `name+id+base64(type ‖ 32 bytes)`. Base64 may itself contain plus signs, a name may not.
-fn parse_key(text: &str) -> Result<(&str, [u8; 4], u8, [u8; 32]), NoteError> {
+fn parse_key(text: &str) -> Result<KeyParts<'_>, NoteError> {
     let bad = NoteError::MalformedKey;
     let (name, rest) = text.split_once('+').ok_or(bad.clone())?;
     let (id, key) = rest.split_once('+').ok_or(bad.clone())?;
