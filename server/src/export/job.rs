@@ -110,11 +110,7 @@ impl Exports {
 
     /// Where a copy stands; `None` where this process knows none of that id.
     pub fn progress(&self, id: ExportId) -> Option<Progress> {
-        self.job(id).map(|job| job.progress())
-    }
-
-    pub(super) fn job(&self, id: ExportId) -> Option<Arc<Job>> {
-        self.jobs().get(&id).cloned()
+        self.jobs().get(&id).cloned().map(|job| job.progress())
     }
 
     fn jobs(&self) -> std::sync::MutexGuard<'_, HashMap<ExportId, Arc<Job>>> {
@@ -127,7 +123,7 @@ impl Exports {
         let reader = Reader { person: job.person, grant: job.grant, purpose: ReleaseUse::Export(job.id) };
         let (outcome, bytes, sha256) = match &prepared {
             Ok(plan) => {
-                self.retrieval.releases().complete(reader).await;
+                self.retrieval.releases().end(reader, Outcome::Completed).await;
                 (Outcome::Completed, plan.footage_len(), Some(bundle::manifest_hash(plan)))
             }
             Err(_) => (Outcome::Failed, 0, None),
@@ -182,19 +178,34 @@ impl Exports {
         bundle::plan(self, &state, job, &grant, parts)
     }
 
-    /// A footage file as a stream, opened while it is read.
-    pub fn stream_part(self: &Arc<Self>, id: ExportId, address: &str) -> Option<(Part, stream::Stream)> {
-        let job = self.job(id)?;
-        let Progress::Ready(plan) = job.progress() else { return None };
-        let part = plan.parts.iter().find(|part| part.address == address)?.clone();
-        Some((part.clone(), stream::part(Arc::clone(self), job, part)))
+    /// A footage file as a stream, opened while it is read; `None` where there is none (yet). Each fetch is a copy of its own
+    /// in the record.
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub async fn fetch_part(self: &Arc<Self>, id: ExportId, address: &str) -> Result<Option<(Part, stream::Stream)>, RecordError> {
+        let Some((job, plan)) = self.ready(id) else { return Ok(None) };
+        let Some(part) = plan.parts.iter().find(|part| part.address == address).cloned() else { return Ok(None) };
+        let stream = stream::fetch(Arc::clone(self), &job, stream::Wanted::Part(part.clone())).await?;
+        Ok(Some((part, stream)))
     }
 
-    /// The archive as a stream, opened while it is read.
-    pub fn stream_archive(self: &Arc<Self>, id: ExportId) -> Option<(Arc<Plan>, stream::Stream)> {
-        let job = self.job(id)?;
-        let Progress::Ready(plan) = job.progress() else { return None };
-        Some((Arc::clone(&plan), stream::archive(Arc::clone(self), job, plan)))
+    /// The archive as a stream, opened while it is read; `None` where there is none (yet).
+    ///
+    /// # Errors
+    /// [`RecordError`].
+    pub async fn fetch_archive(self: &Arc<Self>, id: ExportId) -> Result<Option<(Arc<Plan>, stream::Stream)>, RecordError> {
+        let Some((job, plan)) = self.ready(id) else { return Ok(None) };
+        let stream = stream::fetch(Arc::clone(self), &job, stream::Wanted::Archive(Arc::clone(&plan))).await?;
+        Ok(Some((plan, stream)))
+    }
+
+    fn ready(&self, id: ExportId) -> Option<(Arc<Job>, Arc<Plan>)> {
+        let job = self.jobs().get(&id).cloned()?;
+        match job.progress() {
+            Progress::Ready(plan) => Some((job, plan)),
+            _ => None,
+        }
     }
 }
 

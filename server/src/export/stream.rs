@@ -2,16 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use custody_shared::hash::Sha256Hash;
+use custody_shared::id::ExportId;
 use tokio::sync::mpsc;
 
+use super::bundle::manifest_hash;
 use super::job::{Exports, Job};
 use super::mp4::Joiner;
 use super::plan::{Part, Plan};
 use super::zip::Zip;
-use crate::record::ReleaseUse;
+use crate::record::terms::Outcome;
+use crate::record::{RecordError, ReleaseUse};
 use crate::retrieval::Reader;
 
 /// Pieces between the opener and the network.
@@ -34,41 +39,59 @@ async fn send(to: &Sender, bytes: Bytes) -> Result<(), Ended> {
     }
 }
 
-fn stream(receiver: mpsc::Receiver<io::Result<Bytes>>) -> Stream {
-    Box::pin(futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) }))
+/// What is fetched.
+pub(super) enum Wanted {
+    /// One footage file.
+    Part(Part),
+    /// The archive.
+    Archive(Arc<Plan>),
 }
 
-/// One footage file.
-pub(super) fn part(exports: Arc<Exports>, job: Arc<Job>, part: Part) -> Stream {
+/// A fetch: a copy of its own in the record, intended before its first byte and closed with what came of it.
+pub(super) struct Fetch {
+    exports: Arc<Exports>,
+    reader: Reader,
+    export: ExportId,
+    /// Bytes of footage handed over.
+    bytes: AtomicU64,
+}
+
+/// Begins a fetch; its row stands in the ledger when this returns.
+///
+/// # Errors
+/// [`RecordError`].
+pub(super) async fn fetch(exports: Arc<Exports>, job: &Job, wanted: Wanted) -> Result<Stream, RecordError> {
+    let export = exports.record.intend_export(job.person, job.grant).await?;
+    let reader = Reader { person: job.person, grant: job.grant, purpose: ReleaseUse::Export(export) };
+    let fetch = Fetch { exports, reader, export, bytes: AtomicU64::new(0) };
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
-        if write_part(&exports, &job, &part, &sender).await.is_ok() {
-            finish(&exports, &job).await;
-        }
+        let (ended, hash) = match &wanted {
+            Wanted::Part(part) => (write_part(&fetch, part, &sender).await, part.sha256),
+            Wanted::Archive(plan) => (write_archive(&fetch, plan, &sender).await, manifest_hash(plan)),
+        };
+        fetch.finish(ended, hash).await;
     });
-    stream(receiver)
+    Ok(Box::pin(futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })))
 }
 
-/// The archive.
-pub(super) fn archive(exports: Arc<Exports>, job: Arc<Job>, plan: Arc<Plan>) -> Stream {
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::spawn(async move {
-        if write_archive(&exports, &job, &plan, &sender).await.is_ok() {
-            finish(&exports, &job).await;
+impl Fetch {
+    async fn finish(self, ended: Result<(), Ended>, hash: Sha256Hash) {
+        let releases = self.exports.retrieval.releases();
+        let (outcome, hash) = match ended {
+            Ok(()) => (Outcome::Completed, Some(hash)),
+            Err(Ended) => (Outcome::Stopped, None),
+        };
+        releases.end(self.reader, outcome).await;
+        releases.settle(false).await;
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        if let Err(error) = self.exports.record.finish_export(self.export, outcome, bytes, hash).await {
+            tracing::error!(export = %self.export, "what came of a fetch cannot be recorded: {error}");
         }
-    });
-    stream(receiver)
+    }
 }
 
-fn reader(job: &Job) -> Reader {
-    Reader { person: job.person, grant: job.grant, purpose: ReleaseUse::Export(job.id) }
-}
-
-async fn finish(exports: &Exports, job: &Job) {
-    exports.retrieval.releases().complete(reader(job)).await;
-}
-
-async fn write_archive(exports: &Exports, job: &Job, plan: &Plan, to: &Sender) -> Result<(), Ended> {
+async fn write_archive(fetch: &Fetch, plan: &Plan, to: &Sender) -> Result<(), Ended> {
     let mut zip = Zip::new(plan.time);
     let mut entries = plan.entries().into_iter();
     for (document, entry) in plan.documents.iter().zip(&mut entries) {
@@ -77,30 +100,31 @@ async fn write_archive(exports: &Exports, job: &Job, plan: &Plan, to: &Sender) -
     }
     for (part, entry) in plan.parts.iter().zip(entries) {
         send(to, zip.begin(entry).into()).await?;
-        write_part(exports, job, part, to).await?;
+        write_part(fetch, part, to).await?;
     }
     send(to, zip.finish().into()).await
 }
 
-async fn write_part(exports: &Exports, job: &Job, part: &Part, to: &Sender) -> Result<(), Ended> {
+async fn write_part(fetch: &Fetch, part: &Part, to: &Sender) -> Result<(), Ended> {
     let mut joiner = Joiner::default();
     let mut written = 0_u64;
     for seq in &part.segments {
-        let opened = exports.retrieval.open(reader(job), part.camera, *seq).await.map_err(|error| error.to_string());
+        let opened = fetch.exports.retrieval.open(fetch.reader, part.camera, *seq).await.map_err(|error| error.to_string());
         let bytes = opened.and_then(|opened| joiner.push(&opened).map_err(|error| error.to_string()));
         match bytes {
             Ok(bytes) => {
                 written += bytes.len() as u64;
+                fetch.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 send(to, bytes.into()).await?;
             }
-            Err(reason) => return broken(job, to, &reason).await,
+            Err(reason) => return broken(fetch, to, &reason).await,
         }
     }
-    if written == part.bytes { Ok(()) } else { broken(job, to, "its length changed since it was prepared").await }
+    if written == part.bytes { Ok(()) } else { broken(fetch, to, "its length changed since it was prepared").await }
 }
 
-async fn broken(job: &Job, to: &Sender, reason: &str) -> Result<(), Ended> {
-    tracing::warn!(export = %job.id, "fetching it broke off: {reason}");
+async fn broken(fetch: &Fetch, to: &Sender, reason: &str) -> Result<(), Ended> {
+    tracing::warn!(export = %fetch.export, "fetching it broke off: {reason}");
     let _ = to.send(Err(io::Error::other("the copy broke off; fetch it again"))).await;
     Err(Ended)
 }

@@ -94,14 +94,14 @@ impl Releases {
         }
     }
 
-    /// Marks everything of a reader's release as opened, as an export does at its end.
-    pub async fn complete(&self, reader: Reader) {
+    /// Ends a reader's releases, as an export does when it knows what came of it.
+    pub async fn end(&self, reader: Reader, outcome: Outcome) {
         let mut active = self.active.lock().await;
         let ended: Vec<_> = active.keys().filter(|(known, _)| *known == reader).copied().collect();
         let mut waiting = self.waiting.lock().await;
         for key in ended {
             if let Some(mut release) = active.remove(&key) {
-                release.completed = true;
+                release.completed = outcome == Outcome::Completed;
                 waiting.push(release.ended());
             }
         }

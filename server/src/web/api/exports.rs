@@ -118,7 +118,7 @@ pub(super) async fn file(
     let id: ExportId = id.parse().map_err(|_| Problem::not_found("export"))?;
     let address = name.strip_suffix(".mp4").ok_or_else(|| Problem::not_found("file"))?;
     checked(&app, &caller, id).await?;
-    let (part, stream) = app.exports.stream_part(id, address).ok_or_else(not_ready)?;
+    let (part, stream) = app.exports.fetch_part(id, address).await?.ok_or_else(not_ready)?;
     let file = part.name.rsplit('/').next().unwrap_or(&part.name).to_owned();
     download("video/mp4", part.bytes, &file, Body::from_stream(stream))
 }
@@ -130,7 +130,7 @@ pub(super) async fn file(
 pub(super) async fn bundle(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let id: ExportId = id.parse().map_err(|_| Problem::not_found("export"))?;
     checked(&app, &caller, id).await?;
-    let (plan, stream) = app.exports.stream_archive(id).ok_or_else(not_ready)?;
+    let (plan, stream) = app.exports.fetch_archive(id).await?.ok_or_else(not_ready)?;
     download("application/zip", plan.archive_len(), &format!("custody-{}.zip", &id.to_string()[..8]), Body::from_stream(stream))
 }
 
