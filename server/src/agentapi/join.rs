@@ -26,6 +26,9 @@ pub(super) async fn join(
     let directory = api.fleet.directory();
     let camera = directory.slot(&token, slot).map_err(refused)?;
     let issued = issue(&api, camera, request.csr_pem).await?;
+    // Before the token is used up: without keys the agent could not record.
+    let unavailable = |reason: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-keys", reason);
+    let keys = api.fleet.signed_keys(camera).map_err(unavailable)?;
     let joining = Joining {
         token: &token,
         slot,
@@ -44,8 +47,6 @@ pub(super) async fn join(
     }
     // The agent that was here before, if any, ends now.
     api.deny_ended().await.map_err(|error| internal(&error))?;
-    let unavailable = |reason: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-keys", reason);
-    let keys = api.fleet.signed_keys(camera).map_err(unavailable)?;
     let response = JoinResponse {
         site: api.ca.site(),
         camera,

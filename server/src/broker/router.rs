@@ -13,7 +13,7 @@ use rumqttd::{Router, RouterConfig, SegmentConfig};
 
 use super::BrokerLimits;
 
-type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+type Connect = dyn Fn(&str) -> Result<(LinkTx, LinkRx), Box<LinkError>> + Send + Sync;
 
 pub(super) struct Hub {
     config: RouterConfig,
@@ -56,10 +56,10 @@ impl Hub {
     }
 
     /// A link to the router under `client`'s name. Blocks for the router's short answer.
-    pub(super) fn connect(&self, client: &str) -> Result<(LinkTx, LinkRx), LinkError> {
+    pub(super) fn connect(&self, client: &str) -> Result<(LinkTx, LinkRx), Box<LinkError>> {
         let (generation, connect) = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         match connect(client) {
-            Err(LinkError::Send(_) | LinkError::TrySend(_)) => {}
+            Err(error) if matches!(*error, LinkError::Send(_) | LinkError::TrySend(_)) => {}
             other => return other,
         }
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,10 @@ fn spawn(config: RouterConfig) -> Arc<Connect> {
     let router = Router::new(0, config).spawn();
     // Wills are ours to keep (see `session`), and no session outlives its connection.
     Arc::new(move |client| {
-        let (tx, rx, _) = LinkBuilder::new(client, router.clone()).clean_session(true).build()?;
+        let (tx, rx, _) = LinkBuilder::new(client, router.clone())
+            .clean_session(true)
+            .build()
+            .map_err(Box::new)?;
         Ok((tx, rx))
     })
 }

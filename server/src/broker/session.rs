@@ -48,7 +48,13 @@ pub(super) enum End {
     #[error("the server is stopping")]
     Stopping,
     #[error("router: {0}")]
-    Router(#[from] LinkError),
+    Router(#[from] Box<LinkError>),
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        Self::Router(Box::new(error))
+    }
 }
 
 /// A connection whose CONNECT has been read and allowed.

@@ -53,9 +53,13 @@ pub(crate) fn segment(seq: u64, from_s: i64, to_s: i64, key: u8) -> SegmentRow {
         file_len: 2_000_000 + seq,
         key_id: KeyId::from_bytes([key; 16]),
         statement: StatementRef::START,
-        truncated: seq % 2 == 1,
-        closed_gop: seq % 3 == 0,
-        codec: if seq % 5 == 0 { Codec::H265 } else { Codec::H264 },
+        truncated: !seq.is_multiple_of(2),
+        closed_gop: seq.is_multiple_of(3),
+        codec: if seq.is_multiple_of(5) {
+            Codec::H265
+        } else {
+            Codec::H264
+        },
     }
 }
 
