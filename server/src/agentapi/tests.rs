@@ -227,7 +227,7 @@ impl Field {
         // Until the server hears it: it may just have started.
         for _ in 0..100 {
             agent.publish(Topic::Status, status.sign(&agent.key)).await;
-            let _ = tokio::time::timeout(Duration::from_millis(100), agent.events.poll()).await;
+            agent.pump(Duration::from_millis(100)).await;
             if self.fleet.status(agent.camera).presence == Presence::Online {
                 return;
             }
@@ -528,7 +528,7 @@ async fn a_silent_agent_an_unknown_segment_and_too_much_at_once_are_said() {
         if footage.state(camera) == CameraState::Late {
             break;
         }
-        let _ = tokio::time::timeout(Duration::from_millis(50), agent.events.poll()).await;
+        agent.pump(Duration::from_millis(50)).await;
     }
     assert_eq!(footage.state(camera), CameraState::Late);
     // What retrieval sees.

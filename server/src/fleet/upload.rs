@@ -86,12 +86,16 @@ impl Fleet {
 
     /// The agent cannot deliver what was ordered; whoever waits learns it now. `false` where nobody has ordered it.
     pub fn undeliverable(&self, camera: CameraId, seq: u64, damaged: bool) -> bool {
-        let Some(order) = self.order(camera, seq) else { return false };
+        let Some(order) = self.order(camera, seq) else {
+            return false;
+        };
         tracing::warn!(%camera, seq, damaged, "an agent cannot deliver a segment");
         order.set(if damaged {
             Outcome::Damaged(1)
         } else {
-            Outcome::Failed(format!("segment {seq} is missing on the agent's disk; look at that disk"))
+            Outcome::Failed(format!(
+                "segment {seq} is missing on the agent's disk; look at that disk"
+            ))
         });
         self.cache.discard(camera, seq);
         self.close(camera, seq);

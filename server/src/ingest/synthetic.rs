@@ -308,6 +308,11 @@ impl Agent {
             .unwrap();
     }
 
+    /// Lets the connection work for so long.
+    pub(crate) async fn pump(&mut self, time: Duration) {
+        let _ = tokio::time::timeout(time, async { while self.events.poll().await.is_ok() {} }).await;
+    }
+
     /// The next message on a topic.
     pub(crate) async fn message(&mut self, topic: Topic) -> Vec<u8> {
         let path = topic.path(self.site, self.camera);
