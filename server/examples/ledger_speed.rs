@@ -1,7 +1,8 @@
 //! Measures the ledger beside the disk it runs on: durable appends per second with group commit, the latency of a single
 //! append, the time of a proof, and the machine's bare fdatasync in the same run.
 //!
-//! `cargo run --release --example ledger_speed [-- DIR [ROWS]]`; DIR defaults to the temporary directory.
+//! `cargo run --release --example ledger_speed [-- DIR [ROWS]]`; DIR defaults to the temporary directory. Lines are
+//! `name TAB ours TAB floor TAB ratio`, after one line of headings; what is going on is said on standard error.
 
 use std::fs::File;
 use std::io;
@@ -78,9 +79,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     outcome
 }
 
+/// Milliseconds, as a table shows them.
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
 fn measure(dir: &Path, rows: u64) -> Result<(), Box<dyn std::error::Error>> {
+    println!("what\tours\tfloor\tratio");
     let (p50, p99) = floor(dir)?;
-    println!("fdatasync floor (1 KiB append)    p50 {p50:>9.1?}  p99 {p99:>9.1?}");
+    let floor_rate = 1.0 / p50.as_secs_f64();
 
     let path = dir.join("ledger");
     let options = LedgerOptions {
@@ -95,26 +102,30 @@ fn measure(dir: &Path, rows: u64) -> Result<(), Box<dyn std::error::Error>> {
         times.push(start.elapsed());
     }
     let (one50, one99) = quantiles(times);
-    let ratio = one50.as_secs_f64() / p50.as_secs_f64();
-    println!("one durable append, alone         p50 {one50:>9.1?}  p99 {one99:>9.1?}  {ratio:.2} x floor");
+    for (name, ours, floor) in [("p50", one50, p50), ("p99", one99, p99)] {
+        let (ours, floor) = (ms(ours), ms(floor));
+        println!(
+            "one durable append alone, {name}; fdatasync\t{ours:.3} ms\t{floor:.3} ms\t{:.2}",
+            ours / floor
+        );
+    }
     for clients in [8, 64, 512] {
         let rate = appends(&ledger, clients, Duration::from_secs(3));
-        println!("durable appends, {clients:>4} waiting     {rate:>9.0} rows/s");
+        let ratio = rate / floor_rate;
+        println!(
+            "durable appends/s, {clients} waiting (aim: 2000); fdatasyncs/s\t{rate:.0}\t{floor_rate:.0}\t{ratio:.2}"
+        );
     }
     let start = Instant::now();
     while ledger.len() < rows {
         ledger.append_blocking((0..1000).map(|_| row()).collect())?;
     }
-    println!("filled up to {} rows in {:.1?}", ledger.len(), start.elapsed());
+    eprintln!("{} rows after {:.1?}", ledger.len(), start.elapsed());
     drop(ledger);
 
     let start = Instant::now();
     let ledger = Ledger::open(&path, options)?;
-    println!(
-        "opening {} rows                 {:>9.1?}",
-        ledger.len(),
-        start.elapsed()
-    );
+    println!("opening {} rows\t{:.1} ms\t-\t-", ledger.len(), ms(start.elapsed()));
     let mut times = Vec::new();
     for n in 0..1000u64 {
         let index = n.wrapping_mul(2_654_435_761) % ledger.len();
@@ -124,20 +135,31 @@ fn measure(dir: &Path, rows: u64) -> Result<(), Box<dyn std::error::Error>> {
         assert_eq!(evidence.index, index);
     }
     let (proof50, proof99) = quantiles(times);
-    println!("row with inclusion proof          p50 {proof50:>9.1?}  p99 {proof99:>9.1?}");
-    let start = Instant::now();
-    let bytes: usize = ledger
-        .iter(0)
-        .map(|r| r.map(|r| r.body.map_or(0, |b| b.len())))
-        .sum::<Result<_, _>>()?;
-    let took = start.elapsed();
     println!(
-        "reading every row                 {:>9.0} rows/s ({bytes} bytes)",
-        ledger.len() as f64 / took.as_secs_f64()
+        "row with inclusion proof, p50 (aim: 1 ms)\t{:.3} ms\t1 ms\t{:.2}",
+        ms(proof50),
+        ms(proof50)
     );
+    println!(
+        "row with inclusion proof, p99\t{:.3} ms\t1 ms\t{:.2}",
+        ms(proof99),
+        ms(proof99)
+    );
+    let start = Instant::now();
+    let mut bytes = 0;
+    for row in ledger.iter(0) {
+        bytes += row?.body.map_or(0, |body| body.len());
+    }
+    let rate = ledger.len() as f64 / start.elapsed().as_secs_f64();
+    eprintln!("read {bytes} bytes of bodies");
+    println!("reading rows one after the other, rows/s\t{rate:.0}\t-\t-");
     drop(ledger);
     let start = Instant::now();
     let report = verify(&path)?;
-    println!("verify: {report}, {:.1?}", start.elapsed());
+    assert!(report.is_clean(), "{report}");
+    println!(
+        "verifying, rows/s\t{:.0}\t-\t-",
+        report.rows as f64 / start.elapsed().as_secs_f64()
+    );
     Ok(())
 }

@@ -30,6 +30,8 @@ mod sim;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod vector_tests;
+#[cfg(test)]
 mod verify_tests;
 
 use std::path::Path;

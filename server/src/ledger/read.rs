@@ -8,6 +8,8 @@ use custody_shared::tlog::tile::{EntryBundle, TILE_WIDTH, Tile, TileError, TileH
 use custody_shared::tlog::tree::{self, NodeHash, TreeError};
 use custody_shared::tlog::{Leaf, LogVerifier, RowEvidence};
 
+use sha2::{Digest as _, Sha256};
+
 use super::body::{self, Head as RecordHead, Opened};
 use super::edge::Edge;
 use super::error::LedgerError;
@@ -49,6 +51,19 @@ pub struct TileBytes {
     pub bytes: Vec<u8>,
     /// What it is; a resource never changes once it exists, so a cache may keep it for ever.
     pub path: TilePath,
+}
+
+impl TileBytes {
+    /// What a cache may do with it. Private, because whoever reads the tree has signed in; for ever, because what the
+    /// path names never changes.
+    pub fn cache_control(&self) -> &'static str {
+        "private, max-age=31536000, immutable"
+    }
+
+    /// A strong entity tag.
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", hex::encode(&Sha256::digest(&self.bytes)[..16]))
+    }
 }
 
 /// A record's bytes, wherever they were found, from which records are parsed again.

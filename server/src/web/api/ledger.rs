@@ -33,5 +33,10 @@ pub(super) async fn tile(State(app): State<Arc<App>>, caller: Caller, Path(path)
     }
     let found = app.ledger.tile(&format!("tile/{path}")).map_err(|error| Problem::internal("read a tile", error))?;
     let tile = found.ok_or_else(|| Problem::not_found("tile"))?;
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))], tile.bytes).into_response())
+    let mut answer = ([(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, tile.cache_control())]).into_response();
+    if let Ok(etag) = HeaderValue::from_str(&tile.etag()) {
+        answer.headers_mut().insert(header::ETAG, etag);
+    }
+    *answer.body_mut() = tile.bytes.into();
+    Ok(answer)
 }
