@@ -18,8 +18,14 @@ async fn main() -> Result<()> {
     let seconds: u64 = arguments.next().context("usage: rtsp_floor URL SECONDS")?.parse()?;
 
     let mut session = Session::describe(url, SessionOptions::default()).await?;
-    let video = session.streams().iter().position(|s| s.media() == "video").context("the camera offers no video")?;
-    session.setup(video, SetupOptions::default().frame_format(FrameFormat::MP4)).await?;
+    let video = session
+        .streams()
+        .iter()
+        .position(|s| s.media() == "video")
+        .context("the camera offers no video")?;
+    session
+        .setup(video, SetupOptions::default().frame_format(FrameFormat::MP4))
+        .await?;
     let mut playing = session.play(PlayOptions::default()).await?.demuxed()?;
 
     let (mut frames, mut bytes) = (0u64, 0u64);

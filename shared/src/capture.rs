@@ -8,6 +8,7 @@
 //! 1 parameters    body = `avc1` or `hvc1` box
 //! 2 access unit   body = has_pts u8 (0 | 1) | pts i64 big-endian, ticks of 1/90 000 s | NAL units with four-byte lengths
 //! 3 loss          body = packets u32 big-endian
+//! 4 unfenced      body = u8, what the kernel could not do: 1 confine files, 2 confine system calls; at most once
 //! ```
 //!
 //! The child's exit code is an [`Ending`]; its last line on standard error says it in words, without secrets.
@@ -146,7 +147,14 @@ pub enum FrameKind {
     AccessUnit,
     /// Packets lost.
     Loss,
+    /// The child runs with less confinement than it should.
+    Unfenced,
 }
+
+/// In the body of [`FrameKind::Unfenced`]: every file this user may open, the child may open.
+pub const UNFENCED_FILES: u8 = 1;
+/// In the body of [`FrameKind::Unfenced`]: the child may make every system call.
+pub const UNFENCED_CALLS: u8 = 2;
 
 impl FrameKind {
     fn code(self) -> u8 {
@@ -154,6 +162,7 @@ impl FrameKind {
             Self::Parameters => 1,
             Self::AccessUnit => 2,
             Self::Loss => 3,
+            Self::Unfenced => 4,
         }
     }
 }
@@ -173,6 +182,7 @@ pub fn parse_head(head: [u8; HEAD]) -> Result<(FrameKind, usize), CaptureError> 
             ACCESS_UNIT_HEAD + MAX_ACCESS_UNIT,
         ),
         3 => (FrameKind::Loss, 4, 4),
+        4 => (FrameKind::Unfenced, 1, 1),
         other => return Err(CaptureError::Kind(other)),
     };
     match usize::try_from(length) {
@@ -265,6 +275,8 @@ mod tests {
         check(FrameKind::AccessUnit, ACCESS_UNIT_HEAD, false);
         check(FrameKind::Parameters, crate::fmp4::MAX_SAMPLE_ENTRY + 1, false);
         check(FrameKind::Loss, 5, false);
+        check(FrameKind::Unfenced, 1, true);
+        check(FrameKind::Unfenced, 2, false);
         check(FrameKind::AccessUnit, usize::MAX, false);
         assert_eq!(parse_head([9, 0, 0, 0, 1]), Err(CaptureError::Kind(9)));
     }

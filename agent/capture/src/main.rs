@@ -2,12 +2,14 @@
 //! picture made up for trials.
 //!
 //! It reads one job from standard input and writes framed access units to standard output, as
-//! `custody_shared::capture` describes. It holds no key and writes no file. Time-outs are kept by a watchdog that ends the
+//! `custody_shared::capture` describes. It holds no key, writes no file, and lives behind a fence. Time-outs are kept by a watchdog that ends the
 //! process, because no call into FFmpeg can be trusted to return in time.
 
 mod copy;
 mod encoder;
 mod failure;
+mod fence;
+mod hardware;
 mod output;
 mod picture;
 mod source;
@@ -24,6 +26,7 @@ use custody_shared::capture::{Ending, Input, Job, MAX_JOB};
 use ffmpeg_next as ffmpeg;
 
 use failure::Failure;
+use fence::Fence;
 use output::Output;
 use watchdog::Watchdog;
 
@@ -47,13 +50,17 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let unable = |error: &dyn std::fmt::Display| Failure::new(Ending::Unable, error);
+    // Pictures lie in this memory: no core dumps, and nobody attaches.
+    let private = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    private.map_err(|error| unable(&error))?;
     let job = read_job()?;
+    let fence = Fence::raise(&job.input);
     let watchdog = Watchdog::start(&job);
     watchdog::end_with_standard_input();
     ffmpeg::init().map_err(|error| unable(&error))?;
     // FFmpeg's own log repeats addresses with passwords.
     ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
-    let mut output = Output::new(watchdog).map_err(|error| unable(&error))?;
+    let mut output = Output::new(watchdog, fence).map_err(|error| unable(&error))?;
     match job.input {
         Input::Rtsp { url } => copy::network(&url, job.connect_s, &mut output),
         Input::File { path, repeat } => copy::file(&path, repeat, &mut output),

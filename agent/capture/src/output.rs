@@ -8,6 +8,7 @@ use custody_shared::capture::{ACCESS_UNIT_HEAD, Ending, FrameKind, HEAD, access_
 use custody_shared::fmp4::{ParameterSets, VideoParameters, nal};
 
 use crate::failure::Failure;
+use crate::fence::Fence;
 use crate::watchdog::Watchdog;
 
 /// Standard output, unbuffered: each access unit is one write.
@@ -16,16 +17,19 @@ pub(crate) struct Output {
     watchdog: Watchdog,
     sent: Option<VideoParameters>,
     buffer: Vec<u8>,
+    /// Closed after the first picture.
+    fence: Option<Fence>,
 }
 
 impl Output {
-    pub(crate) fn new(watchdog: Watchdog) -> std::io::Result<Self> {
+    pub(crate) fn new(watchdog: Watchdog, fence: Fence) -> std::io::Result<Self> {
         let pipe = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
         Ok(Self {
             pipe,
             watchdog,
             sent: None,
             buffer: Vec::new(),
+            fence: Some(fence),
         })
     }
 
@@ -68,7 +72,14 @@ impl Output {
         let buffer = std::mem::take(&mut self.buffer);
         let written = self.write(&buffer);
         self.buffer = buffer;
-        written
+        written?;
+        match self.fence.take().map(Fence::close) {
+            None | Some(0) => Ok(()),
+            Some(missing) => {
+                let head = head(FrameKind::Unfenced, 1).map_err(|error| refuse(&error))?;
+                self.write(&[&head[..], &[missing]].concat())
+            }
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {

@@ -100,22 +100,25 @@ impl ChildSource {
 
     /// Reads the next frame. Not to be resumed after it was dropped half-way through a body: the caller drops the source.
     pub(super) async fn next(&mut self) -> Result<SourceEvent, SourceError> {
-        match timeout_at(self.deadline, self.frame()).await {
-            Ok(Ok(Some(event))) => Ok(event),
-            Ok(Ok(None)) => Err(self.ended().await),
-            Ok(Err(reason)) => Err(self.failure(GapCause::CameraStalled, reason)),
-            Err(_) => Err(self.failure(
-                GapCause::CameraStalled,
-                format!("no picture for {} s", self.stall.as_secs()),
-            )),
+        loop {
+            match timeout_at(self.deadline, self.frame()).await {
+                Ok(Ok(Frame::Event(event))) => return Ok(event),
+                Ok(Ok(Frame::Unfenced(what))) => say_unfenced(what),
+                Ok(Ok(Frame::End)) => return Err(self.ended().await),
+                Ok(Err(reason)) => return Err(self.failure(GapCause::CameraStalled, reason)),
+                Err(_) => {
+                    let reason = format!("no picture for {} s", self.stall.as_secs());
+                    return Err(self.failure(GapCause::CameraStalled, reason));
+                }
+            }
         }
     }
 
-    /// `None` at the end of the pipe; a text for what does not follow the protocol.
-    async fn frame(&mut self) -> Result<Option<SourceEvent>, String> {
+    /// A text for what does not follow the protocol.
+    async fn frame(&mut self) -> Result<Frame, String> {
         while self.head_filled < HEAD {
             match self.stdout.read(&mut self.head[self.head_filled..]).await {
-                Ok(0) => return Ok(None),
+                Ok(0) => return Ok(Frame::End),
                 Ok(read) => self.head_filled += read,
                 Err(error) => return Err(error.to_string()),
             }
@@ -126,7 +129,7 @@ impl ChildSource {
         let mut limited = (&mut self.stdout).take(length as u64);
         while body.len() < length {
             match limited.read_buf(&mut body).await {
-                Ok(0) => return Ok(None),
+                Ok(0) => return Ok(Frame::End),
                 Ok(_) => {}
                 Err(error) => return Err(error.to_string()),
             }
@@ -135,17 +138,18 @@ impl ChildSource {
             FrameKind::Parameters => {
                 let parameters = VideoParameters::from_sample_entry(&body).map_err(|error| error.to_string())?;
                 self.codec = Some(parameters.codec());
-                Ok(Some(SourceEvent::Parameters(Arc::new(parameters))))
+                Ok(Frame::Event(SourceEvent::Parameters(Arc::new(parameters))))
             }
             FrameKind::Loss => {
                 let packets = body.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-                Ok(Some(SourceEvent::Loss { packets }))
+                Ok(Frame::Event(SourceEvent::Loss { packets }))
             }
+            FrameKind::Unfenced => Ok(Frame::Unfenced(body.first().copied().unwrap_or_default())),
             FrameKind::AccessUnit => {
                 let codec = self.codec.ok_or("a picture before its codec parameters")?;
                 let body = Bytes::from(body);
                 self.deadline = Instant::now() + self.stall + GRACE;
-                Ok(Some(SourceEvent::AccessUnit(AccessUnit {
+                Ok(Frame::Event(SourceEvent::AccessUnit(AccessUnit {
                     pts_90k: capture::access_unit_pts(&body),
                     arrival: Moment::now(&self.clock),
                     access: random_access(codec, &body[ACCESS_UNIT_HEAD..]),
@@ -190,6 +194,25 @@ impl ChildSource {
     fn failure(&self, cause: GapCause, reason: impl std::fmt::Display) -> SourceError {
         SourceError::new(cause, "read from", &self.subject, reason)
     }
+}
+
+/// What the child said next.
+enum Frame {
+    Event(SourceEvent),
+    Unfenced(u8),
+    End,
+}
+
+/// Said once: a missing fence is the machine's state, not this session's, and recording goes on.
+fn say_unfenced(what: u8) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            files = what & capture::UNFENCED_FILES == 0,
+            system_calls = what & capture::UNFENCED_CALLS == 0,
+            "this kernel cannot confine custody-capture as it should be; recording goes on; use a kernel with landlock and seccomp"
+        );
+    });
 }
 
 async fn last_line(stderr: ChildStderr) -> String {
