@@ -20,7 +20,8 @@ const zone = words.zone ?? "UTC";
 
 /** Time of day in the site's zone. @param {number} at milliseconds since 1970 @param {boolean} [day] */
 const wall = (at, day = false) =>
-  new Intl.DateTimeFormat(words.lang, {
+  // Swedish writes dates as this project does: 2026-11-22 14:03:05.
+  new Intl.DateTimeFormat("sv-SE", {
     timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
     ...(day ? { year: "numeric", month: "2-digit", day: "2-digit" } : {}),
   }).format(at);
@@ -174,6 +175,12 @@ function remaining() {
 }
 let skew = 0;
 
+/** The mark over the picture: who watches, and when. */
+function mark() {
+  const text = `${words.viewerName ?? ""} · ${wall(Date.now() + skew, true).slice(0, 16)}`;
+  root.querySelectorAll(".mark span").forEach((one) => { if (one.textContent !== text) one.textContent = text; });
+}
+
 async function loadGrant() {
   const answer = await fetch(words.viewer ?? "");
   const body = await answer.json();
@@ -239,7 +246,7 @@ try {
   if (radio) radio.checked = true;
   show(first, null);
   remaining();
-  setInterval(remaining, 1000);
+  setInterval(() => { remaining(); mark(); }, 1000);
 } catch (error) {
   say(`${words.sayFailed ?? ""}${error instanceof Error ? error.message : error}`);
   root.dataset.failed = "grant";

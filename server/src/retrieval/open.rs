@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use custody_shared::fmp4::Fmp4Error;
 use custody_shared::grant::Grant;
@@ -120,15 +121,16 @@ pub struct Retrieval {
 }
 
 impl Retrieval {
-    /// Joins the parts. `log` checks the evidence that is handed to the keyholder.
+    /// Joins the parts. `log` checks the evidence that is handed to the keyholder; while `ledger_failing`, nothing is opened.
     pub fn new(
         record: Record,
         keyholder: Arc<dyn Keyholder>,
         footage: Arc<dyn Footage>,
         log: LogVerifier,
+        ledger_failing: Arc<AtomicBool>,
         clock: SharedClock,
     ) -> Self {
-        let releases = Releases::new(record.clone(), log, Arc::clone(&clock));
+        let releases = Releases::new(record.clone(), log, ledger_failing, Arc::clone(&clock));
         Self { record, keyholder, footage, releases, clock }
     }
 

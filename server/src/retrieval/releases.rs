@@ -2,6 +2,8 @@
 //! grant; its outcome is written when it ends, together with others.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use custody_shared::grant::Grant;
 use custody_shared::id::CameraId;
@@ -36,14 +38,15 @@ type Ended = (u64, u32, u64, Outcome);
 pub struct Releases {
     record: Record,
     log: LogVerifier,
+    failing: Arc<AtomicBool>,
     clock: SharedClock,
     active: Mutex<HashMap<(Reader, CameraId), Active>>,
     waiting: Mutex<Vec<Ended>>,
 }
 
 impl Releases {
-    pub(super) fn new(record: Record, log: LogVerifier, clock: SharedClock) -> Self {
-        Self { record, log, clock, active: Mutex::default(), waiting: Mutex::default() }
+    pub(super) fn new(record: Record, log: LogVerifier, failing: Arc<AtomicBool>, clock: SharedClock) -> Self {
+        Self { record, log, failing, clock, active: Mutex::default(), waiting: Mutex::default() }
     }
 
     /// A release that is good now: the one that is going on, or a new intent with its evidence checked.
@@ -53,7 +56,9 @@ impl Releases {
     pub(super) async fn ready(&self, reader: Reader, camera: CameraId, grant: &Grant) -> Result<VerifiedGrant, OpenError> {
         let mut active = self.active.lock().await;
         let now = self.clock.now();
-        if let Some(release) = active.get_mut(&(reader, camera))
+        // While the ledger cannot be written not even a standing intent opens anything: a new one is tried, and fails.
+        if !self.failing.load(Ordering::Relaxed)
+            && let Some(release) = active.get_mut(&(reader, camera))
             && release.verified.until().get() - MARGIN_US > now.get()
         {
             release.used = now;

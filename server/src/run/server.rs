@@ -185,6 +185,7 @@ impl Server {
             keyholder,
             Arc::clone(&footage),
             opened.ledger.verifier().clone(),
+            Arc::clone(&opened.ledger_failing),
             Arc::clone(&clock),
         ));
         retrieval.releases().recover().await;

@@ -16,6 +16,9 @@ pub mod serve;
 pub mod text;
 mod when;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -23,7 +23,8 @@ struct Page {
     f: Frame,
     request: String,
     title: String,
-    watermark: String,
+    viewer: String,
+    now: String,
     cameras: Vec<Choice>,
 }
 
@@ -48,12 +49,12 @@ pub(super) async fn page(
     };
     // Opening the page is the best sign that footage will be wanted in a moment.
     app.retrieval.fetch_ahead(&record.grant);
-    let name = person_view(&caller.state, caller.person).name;
     render(&Page {
         f: Frame::new(&app, Some(&caller), t, "requests", uri.path()),
         request: request.id.to_string(),
         title: t.with("request-title", "number", request.number),
-        watermark: format!("{name} · {}", when::minute(app.now(), &caller.state.zone())),
+        viewer: person_view(&caller.state, caller.person).name,
+        now: when::minute(app.now(), &caller.state.zone()),
         cameras: record
             .grant
             .cameras
