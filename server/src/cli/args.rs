@@ -106,7 +106,11 @@ pub struct CameraAdd {
     #[arg(long, value_enum, default_value = "open")]
     pub class: PlaceClass,
     /// What it films for.
-    #[arg(long, default_value = "Crime prevention, safety of the building", value_name = "TEXT")]
+    #[arg(
+        long,
+        default_value = "Crime prevention, safety of the building",
+        value_name = "TEXT"
+    )]
     pub purpose: String,
     /// The legal ground it films on.
     #[arg(long, default_value = "PIPA 25(1)", value_name = "TEXT")]

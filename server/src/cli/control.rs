@@ -112,9 +112,24 @@ impl Control {
     async fn act(&self, ask: Ask) -> Result<String, String> {
         let record = &self.opened.record;
         match ask {
-            Ask::CameraAdd { name, location, class, purpose, legal_ground } => {
-                let draft = CameraDraft { name: name.clone(), location, class, purpose, legal_ground };
-                let camera = record.add_camera(Actor::Console, draft).await.map_err(|error| told("camera", &name, error))?;
+            Ask::CameraAdd {
+                name,
+                location,
+                class,
+                purpose,
+                legal_ground,
+            } => {
+                let draft = CameraDraft {
+                    name: name.clone(),
+                    location,
+                    class,
+                    purpose,
+                    legal_ground,
+                };
+                let camera = record
+                    .add_camera(Actor::Console, draft)
+                    .await
+                    .map_err(|error| told("camera", &name, error))?;
                 // Its agent gets keys when it joins; they are laid now.
                 let tick = self.retention.tick().await;
                 if let Some(alarm) = tick.alarms.first() {
@@ -127,15 +142,35 @@ impl Control {
                 let mut cameras: Vec<_> = state.cameras().collect();
                 cameras.sort_by(|one, other| one.name.cmp(&other.name));
                 let line = |camera: &&crate::record::Camera| {
-                    let joined = if camera.enrolments.is_empty() { "not joined" } else { "joined" };
-                    format!("{}\t{}\t{}\t{}\t{joined}", camera.id, camera.name, camera.location, camera.class)
+                    let joined = if camera.enrolments.is_empty() {
+                        "not joined"
+                    } else {
+                        "joined"
+                    };
+                    format!(
+                        "{}\t{}\t{}\t{}\t{joined}",
+                        camera.id, camera.name, camera.location, camera.class
+                    )
                 };
                 Ok(cameras.iter().map(line).collect::<Vec<_>>().join("\n"))
             }
             Ask::CameraToken { cameras } => self.token(&cameras).await,
-            Ask::PersonAdd { name, display, grade, password } => {
-                let draft = PersonDraft { name: name.clone(), display, grade, password: Zeroizing::new(password) };
-                let person = record.add_person(Actor::Console, draft).await.map_err(|error| told("person", &name, error))?;
+            Ask::PersonAdd {
+                name,
+                display,
+                grade,
+                password,
+            } => {
+                let draft = PersonDraft {
+                    name: name.clone(),
+                    display,
+                    grade,
+                    password: Zeroizing::new(password),
+                };
+                let person = record
+                    .add_person(Actor::Console, draft)
+                    .await
+                    .map_err(|error| told("person", &name, error))?;
                 Ok(format!("{person}\t{name}"))
             }
             Ask::Rebuild => self.rebuild().await,
@@ -146,14 +181,21 @@ impl Control {
         let state = self.opened.record.state();
         let find = |name: &String| {
             let by_id = name.parse::<CameraId>().ok().and_then(|id| state.camera(id));
-            by_id.or_else(|| state.camera_by_name(name)).map(|camera| camera.id).ok_or_else(|| {
-                format!("camera {name}: there is none of that name or id; `custody-server camera list` shows them")
-            })
+            by_id
+                .or_else(|| state.camera_by_name(name))
+                .map(|camera| camera.id)
+                .ok_or_else(|| {
+                    format!("camera {name}: there is none of that name or id; `custody-server camera list` shows them")
+                })
         };
         let cameras = wanted.iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let many = cameras.len() > 1;
-        let (token, expires) =
-            self.opened.record.issue_token(Actor::Console, cameras).await.map_err(|error| told("token", &wanted.join(", "), error))?;
+        let (token, expires) = self
+            .opened
+            .record
+            .issue_token(Actor::Console, cameras)
+            .await
+            .map_err(|error| told("token", &wanted.join(", "), error))?;
         let slot = if many { " --slot CAMERA" } else { "" };
         Ok(format!(
             "custody-agent join --server {} --token {} --ca-pin {}{slot} --data /var/lib/custody-agent\n# good until {expires}, once for each camera",
@@ -167,7 +209,11 @@ impl Control {
         if self.fleet.is_some() {
             return Err("rebuild: the server is running and writes the index; stop it, then run this again".into());
         }
-        let (statements, index, record) = (Arc::clone(&self.statements), Arc::clone(&self.index), self.opened.record.clone());
+        let (statements, index, record) = (
+            Arc::clone(&self.statements),
+            Arc::clone(&self.index),
+            self.opened.record.clone(),
+        );
         let report = tokio::task::spawn_blocking(move || index::rebuild(&statements, &*index, &record))
             .await
             .map_err(|error| format!("rebuild: {error}"))?
@@ -181,7 +227,12 @@ impl Control {
                 report.damage.len()
             ));
             for damage in &report.damage {
-                text.push_str(&format!("\n  {}: {} bytes from byte {}", damage.path.display(), damage.bytes, damage.offset));
+                text.push_str(&format!(
+                    "\n  {}: {} bytes from byte {}",
+                    damage.path.display(),
+                    damage.bytes,
+                    damage.offset
+                ));
             }
         }
         Ok(text)
@@ -234,10 +285,14 @@ async fn converse(mut stream: UnixStream, control: &Control) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(MOST_BYTES));
-    tokio::time::timeout(ASK_TIMEOUT, reader.read_line(&mut line)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    tokio::time::timeout(ASK_TIMEOUT, reader.read_line(&mut line))
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
     let told = match serde_json::from_str(&line) {
         Ok(ask) => control.answer(ask).await,
-        Err(error) => Told::Failed(format!("the command line speaks otherwise than the server ({error}); use the same version of both")),
+        Err(error) => Told::Failed(format!(
+            "the command line speaks otherwise than the server ({error}); use the same version of both"
+        )),
     };
     // It may have held a password.
     line.zeroize();
@@ -254,7 +309,9 @@ async fn converse(mut stream: UnixStream, control: &Control) -> io::Result<()> {
 pub async fn ask(data: &Path, ask: &Ask) -> io::Result<Option<Told>> {
     let mut stream = match UnixStream::connect(data.join(SOCKET)).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let mut line = Zeroizing::new(serde_json::to_string(ask).map_err(io::Error::other)?);

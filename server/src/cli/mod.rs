@@ -42,19 +42,33 @@ async fn init(data: &Path, init: &Init) -> Result<()> {
     let settings = settings(init);
     config::parse(data, Path::new("init"), &settings).context("init")?;
     let clock: SharedClock = Arc::new(SystemClock);
-    let opened = run::create(data, &init.name, &init.time_zone, &settings, &clock).await.context("init")?;
+    let opened = run::create(data, &init.name, &init.time_zone, &settings, &clock)
+        .await
+        .context("init")?;
     println!("site {} in {}", opened.site, data.display());
     println!("CA pin {}", opened.ca.pin());
     println!("settings {}", data.join("custody.toml").display());
-    eprintln!("next: custody-server person add NAME --grade asks|decides|administers, then custody-server run --data {}", data.display());
+    eprintln!(
+        "next: custody-server person add NAME --grade asks|decides|administers, then custody-server run --data {}",
+        data.display()
+    );
     Ok(())
 }
 
 /// The settings that `init` writes: what was said, and where to read about the rest.
 fn settings(init: &Init) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let hosts = init.hosts.iter().map(|host| quoted(host)).collect::<Vec<_>>().join(", ");
-    let tls = if init.web_listen.ip().is_loopback() { "none" } else { "own-ca" };
+    let hosts = init
+        .hosts
+        .iter()
+        .map(|host| quoted(host))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let tls = if init.web_listen.ip().is_loopback() {
+        "none"
+    } else {
+        "own-ca"
+    };
     format!(
         "# deploy/server.toml shows every setting.\n\n[site]\nname = {}\ntime_zone = {}\nlanguage = {}\n\n[web]\nlisten = \"{}\"\ntls = \"{tls}\"\nhosts = [{}]\n\n\
          [agents]\nlisten = \"{}\"\nmqtt_listen = \"{}\"\nhosts = [{hosts}]\n",
@@ -62,7 +76,11 @@ fn settings(init: &Init) -> String {
         quoted(&init.time_zone),
         quoted(&init.language),
         init.web_listen,
-        web_hosts(init.web_listen, &init.hosts).iter().map(|host| quoted(host)).collect::<Vec<_>>().join(", "),
+        web_hosts(init.web_listen, &init.hosts)
+            .iter()
+            .map(|host| quoted(host))
+            .collect::<Vec<_>>()
+            .join(", "),
         init.agents_listen,
         init.mqtt_listen,
     )
@@ -83,7 +101,11 @@ async fn serve(data: &Path, path: Option<&Path>) -> Result<()> {
     run::forbid_core_dumps();
     let mut terminate = signal(SignalKind::terminate()).context("run: cannot wait for SIGTERM")?;
     let listeners = Listeners::bind(&config).await?;
-    let scheme = if config.web.tls == config::WebTls::None { "http" } else { "https" };
+    let scheme = if config.web.tls == config::WebTls::None {
+        "http"
+    } else {
+        "https"
+    };
     let (pages, agents, mqtt) = (config.web.listen, config.agents.listen, config.agents.mqtt_listen);
     let server = Server::start(config, Arc::new(SystemClock), listeners).await?;
     tracing::info!("pages on {scheme}://{pages}, agents on https://{agents}, mqtt on {mqtt}");
@@ -104,7 +126,13 @@ fn camera_add(add: CameraAdd) -> Ask {
         PlaceClass::Private => LocationClass::Private,
         PlaceClass::Prohibited => LocationClass::Prohibited,
     };
-    Ask::CameraAdd { name: add.name, location: add.location, class, purpose: add.purpose, legal_ground: add.legal_ground }
+    Ask::CameraAdd {
+        name: add.name,
+        location: add.location,
+        class,
+        purpose: add.purpose,
+        legal_ground: add.legal_ground,
+    }
 }
 
 async fn person_add(data: &Path, add: PersonAdd) -> Result<()> {
@@ -115,7 +143,16 @@ async fn person_add(data: &Path, add: PersonAdd) -> Result<()> {
     };
     let password = password::take(&add).context("person add: no password")?;
     let display = add.display.unwrap_or_else(|| add.name.clone());
-    put(data, Ask::PersonAdd { name: add.name, display, grade, password: password.to_string() }).await?;
+    put(
+        data,
+        Ask::PersonAdd {
+            name: add.name,
+            display,
+            grade,
+            password: password.to_string(),
+        },
+    )
+    .await?;
     if add.generate {
         println!("password {}", password.as_str());
     }
@@ -129,12 +166,17 @@ fn verify(data: &Path) -> Result<()> {
     if report.is_clean() {
         return Ok(());
     }
-    bail!("ledger verify: the ledger is not as it was written; stop the server, keep a copy of the folder, and restore the named parts from the backup")
+    bail!(
+        "ledger verify: the ledger is not as it was written; stop the server, keep a copy of the folder, and restore the named parts from the backup"
+    )
 }
 
 /// Asks the running server, or does it on the folder, and prints the answer.
 async fn put(data: &Path, ask: Ask) -> Result<()> {
-    let told = match control::ask(data, &ask).await.context("control socket: the server does not answer; is it stopping?")? {
+    let told = match control::ask(data, &ask)
+        .await
+        .context("control socket: the server does not answer; is it stopping?")?
+    {
         Some(told) => told,
         None => offline(data)?.answer(ask).await,
     };
@@ -155,7 +197,12 @@ fn offline(data: &Path) -> Result<Control> {
     let (statements, index) = opened.statements()?;
     // Nothing lies in the cache that this could delete; the server sweeps when it starts.
     let sweep = Arc::new(|_, _| Ok(0));
-    let retention = Retention::new(opened.record.clone(), opened.keyholder.clone(), sweep, Retention::system_monotonic());
+    let retention = Retention::new(
+        opened.record.clone(),
+        opened.keyholder.clone(),
+        sweep,
+        Retention::system_monotonic(),
+    );
     let host = config.agents.hosts.first().cloned().unwrap_or_default();
     Ok(Control {
         opened,

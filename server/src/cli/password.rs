@@ -47,7 +47,9 @@ fn generate() -> Result<Zeroizing<String>> {
 
 fn line() -> Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
-    io::stdin().read_line(&mut line).context("standard input cannot be read")?;
+    io::stdin()
+        .read_line(&mut line)
+        .context("standard input cannot be read")?;
     Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 

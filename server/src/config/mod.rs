@@ -44,14 +44,19 @@ pub enum ConfigError {
 /// Reads and checks the settings of the data folder `data`; `path` stands in for `data/custody.toml`.
 pub fn load(data: &Path, path: Option<&Path>) -> Result<Config, ConfigError> {
     let path = path.map_or_else(|| data.join("custody.toml"), Path::to_path_buf);
-    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read {
+        path: path.clone(),
+        source,
+    })?;
     parse(data, &path, &text)
 }
 
 /// Checks the settings in `text`; `path` only names them in messages.
 pub fn parse(data: &Path, path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let file: file::File = toml::from_str(text)
-        .map_err(|error| ConfigError::Parse { path: path.to_path_buf(), message: error.to_string().trim_end().replace('\n', "\n  ") })?;
+    let file: file::File = toml::from_str(text).map_err(|error| ConfigError::Parse {
+        path: path.to_path_buf(),
+        message: error.to_string().trim_end().replace('\n', "\n  "),
+    })?;
     valid::check(data, path, file)
 }
 
@@ -67,7 +72,8 @@ mod tests {
 
     #[test]
     fn the_documented_example_is_valid_and_holds_the_defaults() {
-        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/server.toml")).unwrap();
+        let text =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/server.toml")).unwrap();
         let documented = from(&text).unwrap();
         let short = from("[site]\nname = \"Example clinic\"\n").unwrap();
         assert_eq!(documented, short);
@@ -78,27 +84,51 @@ mod tests {
         for (text, expected) in [
             ("", "site"),
             ("[site]\nname = \"\"\n", "site.name"),
-            ("[site]\nname = \"Clinic\"\ntime_zone = \"Asia/Soul\"\n", "site.time_zone"),
+            (
+                "[site]\nname = \"Clinic\"\ntime_zone = \"Asia/Soul\"\n",
+                "site.time_zone",
+            ),
             ("[site]\nname = \"Clinic\"\nlanguage = \"fr\"\n", "site.language"),
             ("[site]\nname = \"Clinic\"\nnaem = 1\n", "naem"),
             ("[site]\nname = \"Clinic\"\n[web]\nlisten = \"0.0.0.0:80\"\n", "web.tls"),
             ("[site]\nname = \"Clinic\"\n[web]\ntls = \"files\"\n", "web.certificate"),
             ("[site]\nname = \"Clinic\"\n[web]\nhosts = []\n", "web.hosts"),
-            ("[site]\nname = \"Clinic\"\n[web]\nhosts = [\"http://x\"]\n", "web.hosts"),
+            (
+                "[site]\nname = \"Clinic\"\n[web]\nhosts = [\"http://x\"]\n",
+                "web.hosts",
+            ),
             ("[site]\nname = \"Clinic\"\n[agents]\nhosts = []\n", "agents.hosts"),
-            ("[site]\nname = \"Clinic\"\n[footage]\ncache_bytes = 0\n", "footage.cache_bytes"),
+            (
+                "[site]\nname = \"Clinic\"\n[footage]\ncache_bytes = 0\n",
+                "footage.cache_bytes",
+            ),
             ("[site\n", "line 1"),
         ] {
             let message = from(text).expect_err(text);
-            assert!(message.contains(expected), "{text:?} gave {message:?}, which does not name {expected}");
+            assert!(
+                message.contains(expected),
+                "{text:?} gave {message:?}, which does not name {expected}"
+            );
         }
     }
 
     #[test]
     fn tls_is_a_choice_of_three() {
         assert_eq!(from(SITE).unwrap().web.tls, WebTls::None);
-        assert_eq!(from(&format!("{SITE}[web]\ntls = \"own-ca\"\n")).unwrap().web.tls, WebTls::OwnCa);
-        let files = from(&format!("{SITE}[web]\ntls = \"files\"\ncertificate = \"/c\"\nkey = \"/k\"\n")).unwrap();
-        assert_eq!(files.web.tls, WebTls::Files { certificate: "/c".into(), key: "/k".into() });
+        assert_eq!(
+            from(&format!("{SITE}[web]\ntls = \"own-ca\"\n")).unwrap().web.tls,
+            WebTls::OwnCa
+        );
+        let files = from(&format!(
+            "{SITE}[web]\ntls = \"files\"\ncertificate = \"/c\"\nkey = \"/k\"\n"
+        ))
+        .unwrap();
+        assert_eq!(
+            files.web.tls,
+            WebTls::Files {
+                certificate: "/c".into(),
+                key: "/k".into()
+            }
+        );
     }
 }

@@ -86,31 +86,63 @@ pub struct Footage {
 }
 
 pub(super) fn check(data: &Path, path: &Path, file: file::File) -> Result<Config, ConfigError> {
-    let bad = |key: &'static str, reason: String| ConfigError::Value { path: path.to_path_buf(), key, reason };
+    let bad = |key: &'static str, reason: String| ConfigError::Value {
+        path: path.to_path_buf(),
+        key,
+        reason,
+    };
     let between = |key: &'static str, value: u64, low: u64, high: u64| {
-        if (low..=high).contains(&value) { Ok(()) } else { Err(bad(key, format!("{value} is outside {low}–{high}"))) }
+        if (low..=high).contains(&value) {
+            Ok(())
+        } else {
+            Err(bad(key, format!("{value} is outside {low}–{high}")))
+        }
     };
 
     let name = file.site.name.trim().to_owned();
     if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
         return Err(bad("site.name", "needs 1 to 64 printable characters".into()));
     }
-    let time_zone = TimeZone::get(&file.site.time_zone)
-        .map_err(|_| bad("site.time_zone", format!("{:?} is no IANA time zone; for example \"Asia/Seoul\"", file.site.time_zone)))?;
-    let language = Language::from_tag(&file.site.language)
-        .ok_or_else(|| bad("site.language", format!("{:?} is not offered; \"ko\" or \"en\"", file.site.language)))?;
+    let time_zone = TimeZone::get(&file.site.time_zone).map_err(|_| {
+        bad(
+            "site.time_zone",
+            format!(
+                "{:?} is no IANA time zone; for example \"Asia/Seoul\"",
+                file.site.time_zone
+            ),
+        )
+    })?;
+    let language = Language::from_tag(&file.site.language).ok_or_else(|| {
+        bad(
+            "site.language",
+            format!("{:?} is not offered; \"ko\" or \"en\"", file.site.language),
+        )
+    })?;
 
     let tls = match (file.web.tls, file.web.certificate, file.web.key) {
         (file::Tls::None, None, None) => WebTls::None,
         (file::Tls::OwnCa, None, None) => WebTls::OwnCa,
         (file::Tls::Files, Some(certificate), Some(key)) => WebTls::Files { certificate, key },
-        (file::Tls::Files, ..) => return Err(bad("web.certificate", "tls = \"files\" needs both certificate and key".into())),
-        _ => return Err(bad("web.certificate", "certificate and key go only with tls = \"files\"".into())),
+        (file::Tls::Files, ..) => {
+            return Err(bad(
+                "web.certificate",
+                "tls = \"files\" needs both certificate and key".into(),
+            ));
+        }
+        _ => {
+            return Err(bad(
+                "web.certificate",
+                "certificate and key go only with tls = \"files\"".into(),
+            ));
+        }
     };
     if tls == WebTls::None && !file.web.listen.ip().is_loopback() {
         return Err(bad(
             "web.tls",
-            format!("{} is reachable from elsewhere, and plain HTTP would show passwords; use tls = \"own-ca\" or \"files\"", file.web.listen),
+            format!(
+                "{} is reachable from elsewhere, and plain HTTP would show passwords; use tls = \"own-ca\" or \"files\"",
+                file.web.listen
+            ),
         ));
     }
     let web_hosts = hosts(&file.web.hosts).map_err(|reason| bad("web.hosts", reason))?;
@@ -120,10 +152,27 @@ pub(super) fn check(data: &Path, path: &Path, file: file::File) -> Result<Config
 
     Ok(Config {
         data: data.to_path_buf(),
-        site: Site { name, time_zone, time_zone_name: file.site.time_zone, language, rules: file.site.rules },
-        web: Web { listen: file.web.listen, tls, hosts: web_hosts, max_connections: file.web.max_connections as usize },
-        agents: Agents { listen: file.agents.listen, mqtt_listen: file.agents.mqtt_listen, hosts: agent_hosts },
-        footage: Footage { cache_bytes: file.footage.cache_bytes },
+        site: Site {
+            name,
+            time_zone,
+            time_zone_name: file.site.time_zone,
+            language,
+            rules: file.site.rules,
+        },
+        web: Web {
+            listen: file.web.listen,
+            tls,
+            hosts: web_hosts,
+            max_connections: file.web.max_connections as usize,
+        },
+        agents: Agents {
+            listen: file.agents.listen,
+            mqtt_listen: file.agents.mqtt_listen,
+            hosts: agent_hosts,
+        },
+        footage: Footage {
+            cache_bytes: file.footage.cache_bytes,
+        },
     })
 }
 
@@ -138,7 +187,9 @@ fn hosts(given: &[String]) -> Result<Vec<String>, String> {
             let host = host.trim().to_ascii_lowercase();
             let is_name = !host.is_empty()
                 && host.len() <= 253
-                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'));
             if is_name || host.parse::<IpAddr>().is_ok() {
                 Ok(host)
             } else {

@@ -20,14 +20,22 @@ const MOST_STRETCHES: usize = 20_000;
 
 /// A camera's name as a file's name: letters and digits of any script, the rest as `-`; never empty, never hidden.
 pub(super) fn file_name(name: &str, camera: CameraId) -> String {
-    let mut out: String = name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).take(40).collect();
+    let mut out: String = name
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .take(40)
+        .collect();
     while out.contains("--") {
         out = out.replace("--", "-");
     }
     let out = out.trim_matches('-');
     // Part of the id keeps two cameras apart whose names differ only in punctuation.
     let id = &camera.to_string()[..8];
-    if out.is_empty() { id.to_owned() } else { format!("{out}-{id}") }
+    if out.is_empty() {
+        id.to_owned()
+    } else {
+        format!("{out}-{id}")
+    }
 }
 
 /// SHA-256 over the lines `hash  name` of the footage files: what the record keeps of a copy.
@@ -36,7 +44,10 @@ pub(super) fn manifest_hash(plan: &Plan) -> Sha256Hash {
 }
 
 fn manifest(parts: &[Part]) -> String {
-    parts.iter().map(|part| format!("{}  {}\n", part.sha256, part.name)).collect()
+    parts
+        .iter()
+        .map(|part| format!("{}  {}\n", part.sha256, part.name))
+        .collect()
 }
 
 #[derive(askama::Template)]
@@ -66,11 +77,19 @@ struct StartPart<'a> {
 }
 
 /// Everything of a copy, once its footage was seen.
-pub(super) fn plan(exports: &Exports, state: &State, job: &Job, grant: &Grant, parts: Vec<Part>) -> Result<Plan, OpenError> {
+pub(super) fn plan(
+    exports: &Exports,
+    state: &State,
+    job: &Job,
+    grant: &Grant,
+    parts: Vec<Part>,
+) -> Result<Plan, OpenError> {
     let zone = state.zone();
     let now = exports.record.clock().now();
     let local = |at: UtcMicros| {
-        jiff::Timestamp::from_microsecond(at.get()).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_zoned(zone.clone())
+        jiff::Timestamp::from_microsecond(at.get())
+            .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+            .to_zoned(zone.clone())
     };
     let shown = |at: UtcMicros| local(at).strftime("%Y-%m-%d %H:%M:%S").to_string();
 
@@ -78,7 +97,9 @@ pub(super) fn plan(exports: &Exports, state: &State, job: &Job, grant: &Grant, p
     let mut gaps = Vec::new();
     let mut coverage = serde_json::Map::new();
     for camera in &grant.cameras {
-        let name = state.camera(*camera).map_or_else(|| camera.to_string(), |found| found.name.clone());
+        let name = state
+            .camera(*camera)
+            .map_or_else(|| camera.to_string(), |found| found.name.clone());
         let stretches = exports.footage.coverage(*camera, grant.range, MOST_STRETCHES)?;
         let mut list = Vec::new();
         for stretch in &stretches {
@@ -90,13 +111,21 @@ pub(super) fn plan(exports: &Exports, state: &State, job: &Job, grant: &Grant, p
             };
             if kind != "kept" {
                 let cause = cause.unwrap_or(kind).to_owned();
-                gaps.push((name.clone(), shown(stretch.range.start()), shown(stretch.range.end()), cause));
+                gaps.push((
+                    name.clone(),
+                    shown(stretch.range.start()),
+                    shown(stretch.range.end()),
+                    cause,
+                ));
             }
             list.push(json!({"from": stretch.range.start().to_string(), "to": stretch.range.end().to_string(), "kind": kind, "cause": cause}));
         }
         coverage.insert(camera.to_string(), json!({"name": name, "stretches": list}));
         let statements = exports.footage.statements(*camera, grant.range)?;
-        documents.push(Document { name: format!("statements/{}.cbor", file_name(&name, *camera)), content: cbor_array(&statements) });
+        documents.push(Document {
+            name: format!("statements/{}.cbor", file_name(&name, *camera)),
+            content: cbor_array(&statements),
+        });
     }
 
     let request = state.request(grant.request);
@@ -130,7 +159,10 @@ pub(super) fn plan(exports: &Exports, state: &State, job: &Job, grant: &Grant, p
         documents.push(text("proofs/grant.tlog-proof", evidence.disclosing_proof().to_string()));
     }
     documents.push(text("proofs/checkpoint", checkpoint.clone()));
-    documents.push(text("proofs/log-key", format!("{}\n", exports.ledger.verifier().note_verifier())));
+    documents.push(text(
+        "proofs/log-key",
+        format!("{}\n", exports.ledger.verifier().note_verifier()),
+    ));
     documents.push(text("grant.json", pretty(&grant_json)));
     documents.push(text("gaps.json", pretty(&serde_json::Value::Object(coverage))));
     documents.push(text("SHA256SUMS", manifest(&parts)));
@@ -167,12 +199,22 @@ pub(super) fn plan(exports: &Exports, state: &State, job: &Job, grant: &Grant, p
     let made = local(now);
     let field = |value: i8| u8::try_from(value).unwrap_or(0);
     let year = u16::try_from(made.year()).unwrap_or(1980);
-    let time = DosTime::new(year, field(made.month()), field(made.day()), field(made.hour()), field(made.minute()), field(made.second()));
+    let time = DosTime::new(
+        year,
+        field(made.month()),
+        field(made.day()),
+        field(made.hour()),
+        field(made.minute()),
+        field(made.second()),
+    );
     Ok(Plan { parts, documents, time })
 }
 
 fn text(name: &str, content: String) -> Document {
-    Document { name: name.to_owned(), content: content.into() }
+    Document {
+        name: name.to_owned(),
+        content: content.into(),
+    }
 }
 
 fn pretty(value: &serde_json::Value) -> String {

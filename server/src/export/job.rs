@@ -53,7 +53,10 @@ impl Job {
         match &*self.result.read().unwrap_or_else(PoisonError::into_inner) {
             Some(Ok(plan)) => Progress::Ready(Arc::clone(plan)),
             Some(Err(reason)) => Progress::Failed(reason.clone()),
-            None => Progress::Preparing { done: self.done.load(Ordering::Relaxed), total: self.total.load(Ordering::Relaxed) },
+            None => Progress::Preparing {
+                done: self.done.load(Ordering::Relaxed),
+                total: self.total.load(Ordering::Relaxed),
+            },
         }
     }
 }
@@ -71,7 +74,14 @@ pub struct Exports {
 impl Exports {
     /// None yet.
     pub fn new(record: Record, retrieval: Arc<Retrieval>, footage: Arc<dyn Footage>, ledger: Ledger) -> Self {
-        Self { record, retrieval, footage, ledger, jobs: Mutex::default(), slots: Semaphore::new(AT_ONCE) }
+        Self {
+            record,
+            retrieval,
+            footage,
+            ledger,
+            jobs: Mutex::default(),
+            slots: Semaphore::new(AT_ONCE),
+        }
     }
 
     /// Begins a copy under a grant; a copy of the same grant that is being prepared or ready is given instead. The row
@@ -80,7 +90,11 @@ impl Exports {
     /// # Errors
     /// [`RecordError`].
     pub async fn begin(self: &Arc<Self>, person: PersonId, grant: GrantId) -> Result<ExportId, RecordError> {
-        let running = self.jobs().values().find(|job| job.grant == grant && job.person == person && !failed(job)).map(|job| job.id);
+        let running = self
+            .jobs()
+            .values()
+            .find(|job| job.grant == grant && job.person == person && !failed(job))
+            .map(|job| job.id);
         if let Some(id) = running {
             return Ok(id);
         }
@@ -97,7 +111,11 @@ impl Exports {
         {
             let mut jobs = self.jobs();
             if jobs.len() >= REMEMBERED
-                && let Some(oldest) = jobs.values().filter(|job| finished(job)).min_by_key(|job| job.began).map(|job| job.id)
+                && let Some(oldest) = jobs
+                    .values()
+                    .filter(|job| finished(job))
+                    .min_by_key(|job| job.began)
+                    .map(|job| job.id)
             {
                 jobs.remove(&oldest);
             }
@@ -120,11 +138,19 @@ impl Exports {
     async fn run(&self, job: Arc<Job>) {
         let Ok(_slot) = self.slots.acquire().await else { return };
         let prepared = self.prepare(&job).await;
-        let reader = Reader { person: job.person, grant: job.grant, purpose: ReleaseUse::Export(job.id) };
+        let reader = Reader {
+            person: job.person,
+            grant: job.grant,
+            purpose: ReleaseUse::Export(job.id),
+        };
         let (outcome, bytes, sha256) = match &prepared {
             Ok(plan) => {
                 self.retrieval.releases().end(reader, Outcome::Completed).await;
-                (Outcome::Completed, plan.footage_len(), Some(bundle::manifest_hash(plan)))
+                (
+                    Outcome::Completed,
+                    plan.footage_len(),
+                    Some(bundle::manifest_hash(plan)),
+                )
             }
             Err(_) => (Outcome::Failed, 0, None),
         };
@@ -146,7 +172,11 @@ impl Exports {
 
     async fn prepare(&self, job: &Job) -> Result<Plan, OpenError> {
         let state = self.record.state();
-        let reader = Reader { person: job.person, grant: job.grant, purpose: ReleaseUse::Export(job.id) };
+        let reader = Reader {
+            person: job.person,
+            grant: job.grant,
+            purpose: ReleaseUse::Export(job.id),
+        };
         let Some(grant) = state.grant(job.grant).map(|record| record.grant.clone()) else {
             return Err(OpenError::NoSuchSegment);
         };
@@ -162,7 +192,10 @@ impl Exports {
             for segment in &segments {
                 let opened = self.retrieval.open(reader, camera, segment.seq).await?;
                 job.done.fetch_add(1, Ordering::Relaxed);
-                let damaged = |error: custody_shared::fmp4::Fmp4Error| OpenError::Damaged { seq: segment.seq, reason: error.to_string() };
+                let damaged = |error: custody_shared::fmp4::Fmp4Error| OpenError::Damaged {
+                    seq: segment.seq,
+                    reason: error.to_string(),
+                };
                 if !making.joiner.takes(&opened) {
                     parts.extend(making.finish());
                     making.next_part();
@@ -183,9 +216,17 @@ impl Exports {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub async fn fetch_part(self: &Arc<Self>, id: ExportId, address: &str) -> Result<Option<(Part, stream::Stream)>, RecordError> {
-        let Some((job, plan)) = self.ready(id) else { return Ok(None) };
-        let Some(part) = plan.parts.iter().find(|part| part.address == address).cloned() else { return Ok(None) };
+    pub async fn fetch_part(
+        self: &Arc<Self>,
+        id: ExportId,
+        address: &str,
+    ) -> Result<Option<(Part, stream::Stream)>, RecordError> {
+        let Some((job, plan)) = self.ready(id) else {
+            return Ok(None);
+        };
+        let Some(part) = plan.parts.iter().find(|part| part.address == address).cloned() else {
+            return Ok(None);
+        };
         let stream = stream::fetch(Arc::clone(self), &job, stream::Wanted::Part(part.clone())).await?;
         Ok(Some((part, stream)))
     }
@@ -194,8 +235,13 @@ impl Exports {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub async fn fetch_archive(self: &Arc<Self>, id: ExportId) -> Result<Option<(Arc<Plan>, stream::Stream)>, RecordError> {
-        let Some((job, plan)) = self.ready(id) else { return Ok(None) };
+    pub async fn fetch_archive(
+        self: &Arc<Self>,
+        id: ExportId,
+    ) -> Result<Option<(Arc<Plan>, stream::Stream)>, RecordError> {
+        let Some((job, plan)) = self.ready(id) else {
+            return Ok(None);
+        };
         let stream = stream::fetch(Arc::clone(self), &job, stream::Wanted::Archive(Arc::clone(&plan))).await?;
         Ok(Some((plan, stream)))
     }
@@ -214,11 +260,16 @@ fn finished(job: &Job) -> bool {
 }
 
 fn failed(job: &Job) -> bool {
-    matches!(&*job.result.read().unwrap_or_else(PoisonError::into_inner), Some(Err(_)))
+    matches!(
+        &*job.result.read().unwrap_or_else(PoisonError::into_inner),
+        Some(Err(_))
+    )
 }
 
 fn camera_name(state: &State, camera: CameraId) -> String {
-    state.camera(camera).map_or_else(|| camera.to_string(), |found| found.name.clone())
+    state
+        .camera(camera)
+        .map_or_else(|| camera.to_string(), |found| found.name.clone())
 }
 
 /// A footage file in the making.
@@ -253,7 +304,10 @@ impl Making {
 
     fn next_part(&mut self) {
         let number = self.number + 1;
-        *self = Self { number, ..Self::new(self.camera, std::mem::take(&mut self.name)) };
+        *self = Self {
+            number,
+            ..Self::new(self.camera, std::mem::take(&mut self.name))
+        };
     }
 
     fn add(&mut self, segment: &SegmentInfo, start: UtcMicros, bytes: &[u8]) {
@@ -267,7 +321,11 @@ impl Making {
 
     fn finish(&mut self) -> Option<Part> {
         let (start, end) = self.span?;
-        let suffix = if self.number == 1 { String::new() } else { format!("-{}", self.number) };
+        let suffix = if self.number == 1 {
+            String::new()
+        } else {
+            format!("-{}", self.number)
+        };
         Some(Part {
             camera: self.camera,
             camera_name: self.name.clone(),

@@ -29,7 +29,9 @@ impl Joiner {
     /// # Errors
     /// A fragment that is not what an agent writes.
     pub fn push(&mut self, opened: &Opened) -> Result<Vec<u8>, Fmp4Error> {
-        let Some((_, first)) = opened.clip().fragments.first() else { return Ok(Vec::new()) };
+        let Some((_, first)) = opened.clip().fragments.first() else {
+            return Ok(Vec::new());
+        };
         let mut out = Vec::with_capacity(opened.len() + if self.is_empty() { opened.init().len() } else { 0 });
         if self.origin.is_none() {
             self.init = opened.init().to_vec();

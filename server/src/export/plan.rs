@@ -62,7 +62,11 @@ impl Plan {
             size: document.content.len() as u64,
             crc32: crc32fast::hash(&document.content),
         });
-        let parts = self.parts.iter().map(|part| Entry { name: part.name.clone(), size: part.bytes, crc32: part.crc32 });
+        let parts = self.parts.iter().map(|part| Entry {
+            name: part.name.clone(),
+            size: part.bytes,
+            crc32: part.crc32,
+        });
         documents.chain(parts).collect()
     }
 

@@ -62,8 +62,17 @@ pub(super) struct Fetch {
 /// [`RecordError`].
 pub(super) async fn fetch(exports: Arc<Exports>, job: &Job, wanted: Wanted) -> Result<Stream, RecordError> {
     let export = exports.record.intend_export(job.person, job.grant).await?;
-    let reader = Reader { person: job.person, grant: job.grant, purpose: ReleaseUse::Export(export) };
-    let fetch = Fetch { exports, reader, export, bytes: AtomicU64::new(0) };
+    let reader = Reader {
+        person: job.person,
+        grant: job.grant,
+        purpose: ReleaseUse::Export(export),
+    };
+    let fetch = Fetch {
+        exports,
+        reader,
+        export,
+        bytes: AtomicU64::new(0),
+    };
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let (ended, hash) = match &wanted {
@@ -72,7 +81,9 @@ pub(super) async fn fetch(exports: Arc<Exports>, job: &Job, wanted: Wanted) -> R
         };
         fetch.finish(ended, hash).await;
     });
-    Ok(Box::pin(futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|item| (item, receiver)) })))
+    Ok(Box::pin(futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|item| (item, receiver))
+    })))
 }
 
 impl Fetch {
@@ -85,7 +96,12 @@ impl Fetch {
         releases.end(self.reader, outcome).await;
         releases.settle(false).await;
         let bytes = self.bytes.load(Ordering::Relaxed);
-        if let Err(error) = self.exports.record.finish_export(self.export, outcome, bytes, hash).await {
+        if let Err(error) = self
+            .exports
+            .record
+            .finish_export(self.export, outcome, bytes, hash)
+            .await
+        {
             tracing::error!(export = %self.export, "what came of a fetch cannot be recorded: {error}");
         }
     }
@@ -109,7 +125,12 @@ async fn write_part(fetch: &Fetch, part: &Part, to: &Sender) -> Result<(), Ended
     let mut joiner = Joiner::default();
     let mut written = 0_u64;
     for seq in &part.segments {
-        let opened = fetch.exports.retrieval.open(fetch.reader, part.camera, *seq).await.map_err(|error| error.to_string());
+        let opened = fetch
+            .exports
+            .retrieval
+            .open(fetch.reader, part.camera, *seq)
+            .await
+            .map_err(|error| error.to_string());
         let bytes = opened.and_then(|opened| joiner.push(&opened).map_err(|error| error.to_string()));
         match bytes {
             Ok(bytes) => {
@@ -120,11 +141,17 @@ async fn write_part(fetch: &Fetch, part: &Part, to: &Sender) -> Result<(), Ended
             Err(reason) => return broken(fetch, to, &reason).await,
         }
     }
-    if written == part.bytes { Ok(()) } else { broken(fetch, to, "its length changed since it was prepared").await }
+    if written == part.bytes {
+        Ok(())
+    } else {
+        broken(fetch, to, "its length changed since it was prepared").await
+    }
 }
 
 async fn broken(fetch: &Fetch, to: &Sender, reason: &str) -> Result<(), Ended> {
     tracing::warn!(export = %fetch.export, "fetching it broke off: {reason}");
-    let _ = to.send(Err(io::Error::other("the copy broke off; fetch it again"))).await;
+    let _ = to
+        .send(Err(io::Error::other("the copy broke off; fetch it again")))
+        .await;
     Err(Ended)
 }

@@ -45,7 +45,11 @@ pub struct Zip {
 impl Zip {
     /// An empty archive; every entry carries `time`.
     pub fn new(time: DosTime) -> Self {
-        Self { time, offset: 0, directory: Vec::new() }
+        Self {
+            time,
+            offset: 0,
+            directory: Vec::new(),
+        }
     }
 
     /// The header that goes before the entry's `size` bytes.
@@ -155,7 +159,11 @@ mod tests {
     fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let entries: Vec<Entry> = files
             .iter()
-            .map(|(name, content)| Entry { name: (*name).into(), size: content.len() as u64, crc32: crc32fast::hash(content) })
+            .map(|(name, content)| Entry {
+                name: (*name).into(),
+                size: content.len() as u64,
+                crc32: crc32fast::hash(content),
+            })
             .collect();
         let mut zip = Zip::new(DosTime::new(2026, 11, 22, 17, 30, 8));
         let mut out = Vec::new();
@@ -170,13 +178,21 @@ mod tests {
 
     #[test]
     fn another_reader_unpacks_it() {
-        let files = [("START.html", b"<p>hello".to_vec()), ("정문/video.mp4", vec![7; 100_000]), ("empty", Vec::new())];
+        let files = [
+            ("START.html", b"<p>hello".to_vec()),
+            ("정문/video.mp4", vec![7; 100_000]),
+            ("empty", Vec::new()),
+        ];
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bundle.zip");
         std::fs::write(&path, archive(&files)).unwrap();
         let script = "import sys,zipfile\nz=zipfile.ZipFile(sys.argv[1])\nassert z.testzip() is None\n\
                       for i in z.infolist(): print(i.filename, i.file_size, i.date_time)";
-        let output = Command::new("python3").args(["-c", script]).arg(&path).output().unwrap();
+        let output = Command::new("python3")
+            .args(["-c", script])
+            .arg(&path)
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(
             String::from_utf8(output.stdout).unwrap(),
@@ -188,11 +204,23 @@ mod tests {
     fn sizes_beyond_four_gigabytes_go_into_the_zip64_fields() {
         for (size, at_least) in [(0xffff_fffe_u64, 0), (0xffff_ffff, 20), (6 << 30, 20)] {
             let mut zip = Zip::new(DosTime::new(2026, 1, 1, 0, 0, 0));
-            let header = zip.begin(Entry { name: "a".into(), size, crc32: 1 });
+            let header = zip.begin(Entry {
+                name: "a".into(),
+                size,
+                crc32: 1,
+            });
             assert_eq!(header.len(), 31 + at_least, "{size}");
-            zip.begin(Entry { name: "b".into(), size: 3, crc32: 2 });
+            zip.begin(Entry {
+                name: "b".into(),
+                size: 3,
+                crc32: 2,
+            });
             let end = zip.finish();
-            assert_eq!(end.windows(4).any(|four| four == 0x0606_4b50_u32.to_le_bytes()), true, "{size}: the directory lies beyond");
+            assert_eq!(
+                end.windows(4).any(|four| four == 0x0606_4b50_u32.to_le_bytes()),
+                true,
+                "{size}: the directory lies beyond"
+            );
         }
     }
 }

@@ -47,7 +47,11 @@ pub fn clip(segment: &[u8], window: TimeRange) -> Result<Clip, Fmp4Error> {
             break;
         }
         // Only a fragment that begins with a picture of its own can be the first.
-        if index == 0 || fmp4::samples(&segment[fragment.range.clone()])?.first().is_some_and(|sample| sample.sync) {
+        if index == 0
+            || fmp4::samples(&segment[fragment.range.clone()])?
+                .first()
+                .is_some_and(|sample| sample.sync)
+        {
             begin = index;
         }
     }
@@ -55,7 +59,9 @@ pub fn clip(segment: &[u8], window: TimeRange) -> Result<Clip, Fmp4Error> {
     if let Some(last) = layout.fragments.last() {
         let end = fmp4::samples(&segment[last.range.clone()])?
             .last()
-            .map_or(last.decode_time, |sample| sample.decode_time + u64::from(sample.duration));
+            .map_or(last.decode_time, |sample| {
+                sample.decode_time + u64::from(sample.duration)
+            });
         if end <= from {
             begin = layout.fragments.len();
         }
@@ -65,7 +71,10 @@ pub fn clip(segment: &[u8], window: TimeRange) -> Result<Clip, Fmp4Error> {
         .take_while(|fragment| fragment.decode_time < to)
         .map(|fragment| (fragment.range.clone(), fragment.decode_time))
         .collect();
-    Ok(Clip { init: layout.init, fragments })
+    Ok(Clip {
+        init: layout.init,
+        fragments,
+    })
 }
 
 /// Shifts a fragment so that `origin` is its time zero.
@@ -87,7 +96,12 @@ mod tests {
     const BASE: u64 = 1_795_305_600 * SECOND;
 
     fn fragment(sequence: u32, at: u64, sync: bool) -> Vec<u8> {
-        let sample = |sync| Sample { size: 4, duration: TIMESCALE, composition_offset: 0, sync };
+        let sample = |sync| Sample {
+            size: 4,
+            duration: TIMESCALE,
+            composition_offset: 0,
+            sync,
+        };
         let mut out = fragment_head(sequence, at, &[sample(sync), sample(false)]).unwrap();
         out.extend([0, 0, 0, 0, 1, 1, 1, 1]);
         out
@@ -120,7 +134,11 @@ mod tests {
         ] {
             let at = |seconds: i64| UtcMicros::new((1_795_305_600 + seconds) * 1_000_000);
             let clip = clip(&segment, TimeRange::new(at(from), at(to)).unwrap()).unwrap();
-            let seconds: Vec<u64> = clip.fragments.iter().map(|(_, ticks)| (ticks - BASE) / SECOND).collect();
+            let seconds: Vec<u64> = clip
+                .fragments
+                .iter()
+                .map(|(_, ticks)| (ticks - BASE) / SECOND)
+                .collect();
             assert_eq!(seconds, expected, "{name}");
         }
     }
@@ -131,6 +149,10 @@ mod tests {
         shift(&mut fragment, BASE).unwrap();
         assert_eq!(fmp4::decode_time(&fragment), Ok(7 * SECOND));
         shift(&mut fragment, 9 * SECOND).unwrap();
-        assert_eq!(fmp4::decode_time(&fragment), Ok(0), "what came before the origin is at it");
+        assert_eq!(
+            fmp4::decode_time(&fragment),
+            Ok(0),
+            "what came before the origin is at it"
+        );
     }
 }

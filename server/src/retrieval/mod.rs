@@ -13,5 +13,5 @@ pub mod playlist;
 mod releases;
 
 pub use footage::{CameraState, Footage, FootageError, Sealed, SegmentInfo};
-pub use releases::Releases;
 pub use open::{OpenError, Opened, Reader, Retrieval};
+pub use releases::Releases;

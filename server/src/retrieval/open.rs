@@ -131,7 +131,13 @@ impl Retrieval {
         clock: SharedClock,
     ) -> Self {
         let releases = Releases::new(record.clone(), log, ledger_failing, Arc::clone(&clock));
-        Self { record, keyholder, footage, releases, clock }
+        Self {
+            record,
+            keyholder,
+            footage,
+            releases,
+            clock,
+        }
     }
 
     /// Releases and their outcomes.
@@ -143,7 +149,8 @@ impl Retrieval {
     pub fn fetch_ahead(&self, grant: &Grant) {
         for camera in &grant.cameras {
             if let Ok(segments) = self.footage.segments(*camera, grant.range, AT_ONCE) {
-                self.footage.prefetch(*camera, segments.iter().map(|segment| segment.seq).collect());
+                self.footage
+                    .prefetch(*camera, segments.iter().map(|segment| segment.seq).collect());
             }
         }
     }
@@ -190,13 +197,19 @@ impl Retrieval {
         let grant = self.allowed(reader, camera).await?;
         let found = self.footage.segment(camera, seq)?;
         let Some(info) = found.filter(|info| info.range.overlaps(&grant.range)) else {
-            let refusal = Refusal::new(Rule::OutsideGrant, "this camera or time is not part of the grant; file another request")
-                .of(Action::Play.word(), format!("grant {}", grant.id));
+            let refusal = Refusal::new(
+                Rule::OutsideGrant,
+                "this camera or time is not part of the grant; file another request",
+            )
+            .of(Action::Play.word(), format!("grant {}", grant.id));
             return Err(self.refused(reader.person, refusal).await);
         };
         // Asked for before the intent is written: a sealed file gives nothing away.
         self.ahead(camera, &grant, &info);
-        let (sealed, release) = tokio::join!(self.footage.sealed(camera, seq), self.releases.ready(reader, camera, &grant));
+        let (sealed, release) = tokio::join!(
+            self.footage.sealed(camera, seq),
+            self.releases.ready(reader, camera, &grant)
+        );
         let release = release?;
         let keyholder = Arc::clone(&self.keyholder);
         let opened = match sealed {
@@ -204,20 +217,32 @@ impl Retrieval {
             Ok(sealed) => {
                 let verified = release.clone();
                 let work = move || open_file(&*keyholder, &verified, camera, seq, sealed);
-                tokio::task::spawn_blocking(work)
-                    .await
-                    .unwrap_or_else(|_| Err(OpenError::Damaged { seq, reason: "reading it ended abnormally".into() }))
+                tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+                    Err(OpenError::Damaged {
+                        seq,
+                        reason: "reading it ended abnormally".into(),
+                    })
+                })
             }
         };
         let bytes = opened.as_ref().map(|opened| opened.len() as u64).ok();
-        self.releases.note(reader, camera, release.intent_row(), seq, bytes).await;
+        self.releases
+            .note(reader, camera, release.intent_row(), seq, bytes)
+            .await;
         opened
     }
 
     fn ahead(&self, camera: CameraId, grant: &Grant, current: &SegmentInfo) {
-        let Ok(rest) = TimeRange::new(current.range.end(), grant.range.end()) else { return };
+        let Ok(rest) = TimeRange::new(current.range.end(), grant.range.end()) else {
+            return;
+        };
         if let Ok(next) = self.footage.segments(camera, rest, AHEAD + 1) {
-            let seqs: Vec<u64> = next.iter().map(|segment| segment.seq).filter(|seq| *seq != current.seq).take(AHEAD).collect();
+            let seqs: Vec<u64> = next
+                .iter()
+                .map(|segment| segment.seq)
+                .filter(|seq| *seq != current.seq)
+                .take(AHEAD)
+                .collect();
             if !seqs.is_empty() {
                 self.footage.prefetch(camera, seqs);
             }
@@ -235,10 +260,18 @@ fn open_file(
     seq: u64,
     mut sealed: Sealed,
 ) -> Result<Opened, OpenError> {
-    let damaged = |reason: &dyn std::fmt::Display| OpenError::Damaged { seq, reason: reason.to_string() };
+    let damaged = |reason: &dyn std::fmt::Display| OpenError::Damaged {
+        seq,
+        reason: reason.to_string(),
+    };
     let length = usize::try_from(sealed.extent.file_len()).map_err(|error| damaged(&error))?;
     let mut file = Vec::with_capacity(length);
-    sealed.file.by_ref().take(sealed.extent.file_len() + 1).read_to_end(&mut file).map_err(|error| damaged(&error))?;
+    sealed
+        .file
+        .by_ref()
+        .take(sealed.extent.file_len() + 1)
+        .read_to_end(&mut file)
+        .map_err(|error| damaged(&error))?;
     let preamble = Preamble::parse(&file).map_err(|error| damaged(&error))?;
     if preamble.header.camera != camera || preamble.header.seq != seq {
         return Err(damaged(&"it is another segment"));

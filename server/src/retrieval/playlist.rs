@@ -42,7 +42,11 @@ pub fn pieces(segments: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
         if let Some(last) = out.last_mut() {
             let gap = next.start.get() - last.end.get();
             if gap >= SEAM_US {
-                let missing = Piece { start: last.end, end: next.start, content: Content::Missing };
+                let missing = Piece {
+                    start: last.end,
+                    end: next.start,
+                    content: Content::Missing,
+                };
                 out.push(missing);
             } else if next.start > last.start {
                 last.end = next.start;
@@ -60,7 +64,11 @@ pub fn pieces(segments: impl IntoIterator<Item = Piece>) -> Vec<Piece> {
 
 /// The playlist of `pieces`. Addresses are relative to the playlist: `init/{seq}.mp4` and `segment/{seq}.m4s`.
 pub fn media_playlist(pieces: &[Piece]) -> String {
-    let longest = pieces.iter().map(|piece| piece.end.get() - piece.start.get()).max().unwrap_or(0);
+    let longest = pieces
+        .iter()
+        .map(|piece| piece.end.get() - piece.start.get())
+        .max()
+        .unwrap_or(0);
     let mut out = String::with_capacity(256 + pieces.len() * 96);
     out.push_str("#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     // Writing into a String cannot fail.
@@ -83,11 +91,22 @@ pub fn media_playlist(pieces: &[Piece]) -> String {
                 if changed || after_gap || seq_is_first(pieces, piece) {
                     let _ = writeln!(out, "#EXT-X-PROGRAM-DATE-TIME:{}", milliseconds(piece.start));
                 }
-                let _ = writeln!(out, "#EXTINF:{}.{:06},\nsegment/{seq}.m4s", duration / 1_000_000, duration % 1_000_000);
+                let _ = writeln!(
+                    out,
+                    "#EXTINF:{}.{:06},\nsegment/{seq}.m4s",
+                    duration / 1_000_000,
+                    duration % 1_000_000
+                );
                 after_gap = false;
             }
             Content::Missing => {
-                let _ = writeln!(out, "#EXT-X-GAP\n#EXTINF:{}.{:06},\nmissing/{}.m4s", duration / 1_000_000, duration % 1_000_000, piece.start.get());
+                let _ = writeln!(
+                    out,
+                    "#EXT-X-GAP\n#EXTINF:{}.{:06},\nmissing/{}.m4s",
+                    duration / 1_000_000,
+                    duration % 1_000_000,
+                    piece.start.get()
+                );
                 after_gap = true;
             }
         }
@@ -119,17 +138,28 @@ mod tests {
 
     fn segment(seq: u64, settings: u32, start: i64, end: i64) -> Piece {
         let at = |us| UtcMicros::new(DAY + us);
-        Piece { start: at(start), end: at(end), content: Content::Segment { seq, settings } }
+        Piece {
+            start: at(start),
+            end: at(end),
+            content: Content::Segment { seq, settings },
+        }
     }
 
     fn lines(segments: Vec<Piece>) -> Vec<String> {
-        media_playlist(&pieces(segments)).lines().skip(6).map(str::to_owned).collect()
+        media_playlist(&pieces(segments))
+            .lines()
+            .skip(6)
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
     fn neighbours_touch_and_share_an_init_section() {
         assert_eq!(
-            lines(vec![segment(4, 0, 0, 10 * SECOND - 7), segment(5, 0, 10 * SECOND, 20 * SECOND)]),
+            lines(vec![
+                segment(4, 0, 0, 10 * SECOND - 7),
+                segment(5, 0, 10 * SECOND, 20 * SECOND)
+            ]),
             [
                 "#EXT-X-MAP:URI=\"init/4.mp4\"",
                 "#EXT-X-PROGRAM-DATE-TIME:2026-11-22T00:00:00.000Z",
@@ -145,7 +175,10 @@ mod tests {
     #[test]
     fn a_gap_is_a_piece_and_time_goes_on_behind_it() {
         assert_eq!(
-            lines(vec![segment(4, 0, 0, 10 * SECOND), segment(5, 0, 70 * SECOND + 123_456, 80 * SECOND)])[4..],
+            lines(vec![
+                segment(4, 0, 0, 10 * SECOND),
+                segment(5, 0, 70 * SECOND + 123_456, 80 * SECOND)
+            ])[4..],
             [
                 "#EXT-X-GAP",
                 "#EXTINF:60.123456,",
@@ -161,18 +194,38 @@ mod tests {
     #[test]
     fn new_codec_settings_are_a_discontinuity_with_their_own_init_section() {
         let text = lines(vec![segment(4, 0, 0, SECOND), segment(5, 1, SECOND, 2 * SECOND)]).join(" ");
-        assert!(text.contains("#EXT-X-DISCONTINUITY #EXT-X-MAP:URI=\"init/5.mp4\" #EXT-X-PROGRAM-DATE-TIME"), "{text}");
+        assert!(
+            text.contains("#EXT-X-DISCONTINUITY #EXT-X-MAP:URI=\"init/5.mp4\" #EXT-X-PROGRAM-DATE-TIME"),
+            "{text}"
+        );
     }
 
     #[test]
     fn overlaps_after_a_clock_step_back_do_not_run_backwards() {
         for (name, given) in [
-            ("overlap", vec![segment(1, 0, 0, 10 * SECOND), segment(2, 0, 5 * SECOND, 15 * SECOND)]),
-            ("same start", vec![segment(1, 0, 0, 10 * SECOND), segment(2, 0, 0, 12 * SECOND)]),
-            ("swallowed", vec![segment(1, 0, 0, 10 * SECOND), segment(2, 0, 0, 4 * SECOND), segment(3, 0, 10 * SECOND, 11 * SECOND)]),
+            (
+                "overlap",
+                vec![segment(1, 0, 0, 10 * SECOND), segment(2, 0, 5 * SECOND, 15 * SECOND)],
+            ),
+            (
+                "same start",
+                vec![segment(1, 0, 0, 10 * SECOND), segment(2, 0, 0, 12 * SECOND)],
+            ),
+            (
+                "swallowed",
+                vec![
+                    segment(1, 0, 0, 10 * SECOND),
+                    segment(2, 0, 0, 4 * SECOND),
+                    segment(3, 0, 10 * SECOND, 11 * SECOND),
+                ],
+            ),
         ] {
             let out = pieces(given);
-            assert!(out.windows(2).all(|two| two[0].end == two[1].start && two[0].start < two[0].end), "{name}: {out:?}");
+            assert!(
+                out.windows(2)
+                    .all(|two| two[0].end == two[1].start && two[0].start < two[0].end),
+                "{name}: {out:?}"
+            );
         }
     }
 

@@ -46,14 +46,26 @@ pub struct Releases {
 
 impl Releases {
     pub(super) fn new(record: Record, log: LogVerifier, failing: Arc<AtomicBool>, clock: SharedClock) -> Self {
-        Self { record, log, failing, clock, active: Mutex::default(), waiting: Mutex::default() }
+        Self {
+            record,
+            log,
+            failing,
+            clock,
+            active: Mutex::default(),
+            waiting: Mutex::default(),
+        }
     }
 
     /// A release that is good now: the one that is going on, or a new intent with its evidence checked.
     ///
     /// # Errors
     /// [`OpenError::Record`] where a rule refuses or the ledger cannot be written; [`OpenError::Evidence`].
-    pub(super) async fn ready(&self, reader: Reader, camera: CameraId, grant: &Grant) -> Result<VerifiedGrant, OpenError> {
+    pub(super) async fn ready(
+        &self,
+        reader: Reader,
+        camera: CameraId,
+        grant: &Grant,
+    ) -> Result<VerifiedGrant, OpenError> {
         let mut active = self.active.lock().await;
         let now = self.clock.now();
         // While the ledger cannot be written not even a standing intent opens anything: a new one is tried, and fails.
@@ -67,7 +79,10 @@ impl Releases {
         if let Some(over) = active.remove(&(reader, camera)) {
             self.waiting.lock().await.push(over.ended());
         }
-        let intended = self.record.intend_release(reader.person, reader.grant, camera, grant.range, reader.purpose).await?;
+        let intended = self
+            .record
+            .intend_release(reader.person, reader.grant, camera, grant.range, reader.purpose)
+            .await?;
         let evidence = ReleaseEvidence {
             grant: self.record.evidence(intended.grant_row)?,
             intent: self.record.evidence(intended.intent_row)?,
@@ -88,7 +103,10 @@ impl Releases {
     /// Notes what came of opening one segment; `bytes` is `None` where it failed.
     pub(super) async fn note(&self, reader: Reader, camera: CameraId, intent: u64, seq: u64, bytes: Option<u64>) {
         let mut active = self.active.lock().await;
-        if let Some(release) = active.get_mut(&(reader, camera)).filter(|release| release.verified.intent_row() == intent) {
+        if let Some(release) = active
+            .get_mut(&(reader, camera))
+            .filter(|release| release.verified.intent_row() == intent)
+        {
             match bytes {
                 Some(bytes) => {
                     release.seen.insert(seq);
@@ -119,7 +137,9 @@ impl Releases {
             let now = self.clock.now().get();
             let over: Vec<_> = active
                 .iter()
-                .filter(|(_, release)| all || release.verified.until().get() <= now || now - release.used.get() > IDLE_US)
+                .filter(|(_, release)| {
+                    all || release.verified.until().get() <= now || now - release.used.get() > IDLE_US
+                })
                 .map(|(key, _)| *key)
                 .collect();
             let mut waiting = self.waiting.lock().await;
@@ -138,8 +158,12 @@ impl Releases {
 
     /// Ends intents that a crash left without an outcome.
     pub async fn recover(&self) {
-        let left: Vec<Ended> =
-            self.record.state().open_release_rows().map(|row| (row, 0, 0, Outcome::Stopped)).collect();
+        let left: Vec<Ended> = self
+            .record
+            .state()
+            .open_release_rows()
+            .map(|row| (row, 0, 0, Outcome::Stopped))
+            .collect();
         for part in left.chunks(512) {
             if let Err(error) = self.record.finish_releases(part.to_vec()).await {
                 tracing::warn!("releases that a crash cut short are not closed yet: {error}");
@@ -160,6 +184,11 @@ impl Active {
             (false, true, _) => Outcome::Completed,
             _ => Outcome::Stopped,
         };
-        (self.verified.intent_row(), u32::try_from(self.seen.len()).unwrap_or(u32::MAX), self.bytes, outcome)
+        (
+            self.verified.intent_row(),
+            u32::try_from(self.seen.len()).unwrap_or(u32::MAX),
+            self.bytes,
+            outcome,
+        )
     }
 }

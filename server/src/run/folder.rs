@@ -15,8 +15,8 @@ use crate::ca::Ca;
 use crate::index::SledIndex;
 use crate::keyholder::FileHolder;
 use crate::ledger::{Ledger, LedgerOptions};
-use crate::record::rules::Rules;
 use crate::record::Record;
+use crate::record::rules::Rules;
 use crate::statements::StatementStore;
 
 /// Why the data folder cannot be used.
@@ -33,7 +33,9 @@ pub enum FolderError {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("data folder {0}: another process uses it; stop it, or let it do this (a running server answers the command line by itself)")]
+    #[error(
+        "data folder {0}: another process uses it; stop it, or let it do this (a running server answers the command line by itself)"
+    )]
     Locked(PathBuf),
     /// There is a site already.
     #[error("data folder {0}: there is a site already; nothing was changed. Choose another folder with --data")]
@@ -52,7 +54,10 @@ pub enum FolderError {
 }
 
 fn part<E: std::fmt::Display>(part: &'static str) -> impl Fn(E) -> FolderError {
-    move |error| FolderError::Part { part, reason: error.to_string() }
+    move |error| FolderError::Part {
+        part,
+        reason: error.to_string(),
+    }
 }
 
 fn io_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderError {
@@ -80,9 +85,18 @@ impl Folder {
 
     fn lock_any(path: &Path) -> Result<Self, FolderError> {
         let file = path.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(io_error("open", &file))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(io_error("open", &file))?;
         match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Locked(path.to_owned())),
             Err(error) => Err(io_error("lock", &file)(error.into())),
         }
@@ -138,16 +152,36 @@ impl Opened {
         Self::with(folder, ca, rules_file, false, clock)
     }
 
-    fn with(folder: Folder, ca: Ca, rules_file: Option<&Path>, create: bool, clock: &SharedClock) -> Result<Self, FolderError> {
+    fn with(
+        folder: Folder,
+        ca: Ca,
+        rules_file: Option<&Path>,
+        create: bool,
+        clock: &SharedClock,
+    ) -> Result<Self, FolderError> {
         let (path, site) = (folder.path().to_owned(), ca.site());
         let rules = rules(rules_file)?;
-        let options = LedgerOptions { origin: origin(site), create };
+        let options = LedgerOptions {
+            origin: origin(site),
+            create,
+        };
         let ledger = Ledger::open(&path.join("ledger"), options).map_err(part("ledger"))?;
         let failing = Arc::new(AtomicBool::new(false));
-        let watched = Watched { ledger: ledger.clone(), failing: Arc::clone(&failing) };
+        let watched = Watched {
+            ledger: ledger.clone(),
+            failing: Arc::clone(&failing),
+        };
         let record = Record::open(Arc::new(watched), rules, Arc::clone(clock)).map_err(part("record"))?;
         let keyholder = FileHolder::open(&path.join("keyholder"), Arc::clone(clock)).map_err(part("keyholder"))?;
-        Ok(Self { folder, site, ca: Arc::new(ca), ledger, ledger_failing: failing, record, keyholder: Arc::new(keyholder) })
+        Ok(Self {
+            folder,
+            site,
+            ca: Arc::new(ca),
+            ledger,
+            ledger_failing: failing,
+            record,
+            keyholder: Arc::new(keyholder),
+        })
     }
 
     /// Opens the statement log and its index; what a crash cut off is said in the log.
@@ -158,7 +192,9 @@ impl Opened {
         let path = self.folder.path();
         let (store, cut) = StatementStore::open(&path.join("statements")).map_err(part("statement log"))?;
         if cut > 0 {
-            tracing::warn!("statement log: a frame that a crash had cut off was dropped ({cut} bytes); its camera sends it again");
+            tracing::warn!(
+                "statement log: a frame that a crash had cut off was dropped ({cut} bytes); its camera sends it again"
+            );
         }
         let index = SledIndex::open(&path.join("index")).map_err(part("index"))?;
         Ok((Arc::new(store), Arc::new(index)))
@@ -169,11 +205,21 @@ impl Opened {
 ///
 /// # Errors
 /// [`FolderError::Exists`] where there is one; then nothing was changed.
-pub async fn create(path: &Path, name: &str, zone: &str, settings: &str, clock: &SharedClock) -> Result<Opened, FolderError> {
+pub async fn create(
+    path: &Path,
+    name: &str,
+    zone: &str,
+    settings: &str,
+    clock: &SharedClock,
+) -> Result<Opened, FolderError> {
     if path.join("ca/root.crt").exists() || path.join("ledger").exists() {
         return Err(FolderError::Exists(path.to_owned()));
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error("make", path))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io_error("make", path))?;
     let folder = Folder::lock_any(path)?;
     let file = path.join("custody.toml");
     if !file.exists() {
@@ -182,6 +228,10 @@ pub async fn create(path: &Path, name: &str, zone: &str, settings: &str, clock: 
     let ca = Ca::init(&path.join("ca"), SiteId::random(), Arc::clone(clock)).map_err(part("certificate authority"))?;
     let site = ca.site();
     let opened = Opened::with(folder, ca, None, true, clock)?;
-    opened.record.create_site_as(site, name, zone).await.map_err(part("record"))?;
+    opened
+        .record
+        .create_site_as(site, name, zone)
+        .await
+        .map_err(part("record"))?;
     Ok(opened)
 }

@@ -20,7 +20,9 @@ pub enum StartError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// A listening address.
-    #[error("{what}: cannot listen on {address} ({source}); is another server running, or the port taken or below 1024?")]
+    #[error(
+        "{what}: cannot listen on {address} ({source}); is another server running, or the port taken or below 1024?"
+    )]
     Listen {
         /// Which one.
         what: &'static str,
@@ -42,7 +44,10 @@ pub enum StartError {
 /// Makes this process leave no core dump and be no target of a debugger: its memory holds keys and pictures.
 pub fn forbid_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     if let Err(error) = setrlimit(Resource::Core, none) {
         tracing::warn!("core dumps could not be switched off ({error})");
     }

@@ -53,7 +53,9 @@ impl Listeners {
     /// [`StartError::Listen`].
     pub async fn bind(config: &Config) -> Result<Self, StartError> {
         let bind = async |what, address| {
-            TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
+            TcpListener::bind(address)
+                .await
+                .map_err(|source| StartError::Listen { what, address, source })
         };
         Ok(Self {
             web: bind("pages", config.web.listen).await?,
@@ -88,7 +90,10 @@ fn intake_counters(intake: &Intake) -> String {
 }
 
 fn part<E: std::fmt::Display>(part: &'static str) -> impl Fn(E) -> StartError {
-    move |error| StartError::Part { part, reason: error.to_string() }
+    move |error| StartError::Part {
+        part,
+        reason: error.to_string(),
+    }
 }
 
 impl Server {
@@ -117,7 +122,8 @@ impl Server {
         let (statements, index) = opened.statements()?;
         let index: Arc<dyn IndexStore> = index;
         let keys = Arc::new(ServerKeys::open(&config.data.join("messages")).map_err(part("message keys"))?);
-        let identity = ServerIdentity::new(Arc::clone(&opened.ca), &config.agents.hosts).map_err(part("certificates"))?;
+        let identity =
+            ServerIdentity::new(Arc::clone(&opened.ca), &config.agents.hosts).map_err(part("certificates"))?;
         let stop = CancellationToken::new();
 
         let mqtt_port = listeners.mqtt.local_addr().map_err(part("mqtt"))?.port();
@@ -125,7 +131,9 @@ impl Server {
         let host = config.agents.hosts.first().cloned().unwrap_or_default();
         let deny = opened.ca.deny_list().clone();
         let mqtt_tls = identity.mqtt_config().map_err(part("certificates"))?;
-        let broker = Broker::start(listeners.mqtt, mqtt_tls, opened.site, deny, BrokerLimits::default()).await.map_err(part("broker"))?;
+        let broker = Broker::start(listeners.mqtt, mqtt_tls, opened.site, deny, BrokerLimits::default())
+            .await
+            .map_err(part("broker"))?;
 
         let ingest_parts = IngestParts {
             site: opened.site,
@@ -153,7 +161,10 @@ impl Server {
         let agents = Arc::new(AgentApi {
             ca: Arc::clone(&opened.ca),
             fleet: Arc::clone(&fleet),
-            mqtt: MqttEndpoint { host: host.clone(), port: mqtt_port },
+            mqtt: MqttEndpoint {
+                host: host.clone(),
+                port: mqtt_port,
+            },
             agents_url: format!("https://{}:{agents_port}", in_url(&host)),
             clock: Arc::clone(&clock),
         });
@@ -175,9 +186,18 @@ impl Server {
             let fleet = Arc::clone(&fleet);
             Arc::new(move |camera, range| fleet.forget(camera, range))
         };
-        let retention = Arc::new(Retention::new(record.clone(), Arc::clone(&keyholder), sweep, Retention::system_monotonic()));
+        let retention = Arc::new(Retention::new(
+            record.clone(),
+            Arc::clone(&keyholder),
+            sweep,
+            Retention::system_monotonic(),
+        ));
         tick(&retention, &fleet).await;
-        tasks.push(tokio::spawn(retain(Arc::clone(&retention), Arc::clone(&fleet), stop.clone())));
+        tasks.push(tokio::spawn(retain(
+            Arc::clone(&retention),
+            Arc::clone(&fleet),
+            stop.clone(),
+        )));
 
         let footage: Arc<dyn Footage> = Arc::new(RecordedFootage::new(Arc::clone(&fleet)));
         let retrieval = Arc::new(Retrieval::new(
@@ -191,10 +211,18 @@ impl Server {
         retrieval.releases().recover().await;
         tasks.push(tokio::spawn(settle(Arc::clone(&retrieval), stop.clone())));
 
-        let exports = Exports::new(record.clone(), Arc::clone(&retrieval), Arc::clone(&footage), opened.ledger.clone());
+        let exports = Exports::new(
+            record.clone(),
+            Arc::clone(&retrieval),
+            Arc::clone(&footage),
+            opened.ledger.clone(),
+        );
         let door = door(record.clone()).await?;
         let web_tls = web_tls(&config, &opened).map_err(part("pages"))?;
-        let guard = Arc::new(Guard { hosts: config.web.hosts.clone(), tls: web_tls.is_some() });
+        let guard = Arc::new(Guard {
+            hosts: config.web.hosts.clone(),
+            tls: web_tls.is_some(),
+        });
         let intake = Arc::new(Mutex::new(Some((ingest, broker))));
         let counters = {
             let intake = Arc::clone(&intake);
@@ -213,7 +241,13 @@ impl Server {
             other_metrics: counters,
         }));
         let router = web::router(app, guard);
-        tasks.push(tokio::spawn(serve::serve(listeners.web, web_tls, router, config.web.max_connections, stop.clone())));
+        tasks.push(tokio::spawn(serve::serve(
+            listeners.web,
+            web_tls,
+            router,
+            config.web.max_connections,
+            stop.clone(),
+        )));
 
         let control = Control {
             opened,
@@ -224,7 +258,12 @@ impl Server {
             agents_url: agents.agents_url.clone(),
         };
         tasks.push(control::listen(&config.data, control, stop.clone()).map_err(part("control socket"))?);
-        Ok(Self { stop, tasks, retrieval, intake })
+        Ok(Self {
+            stop,
+            tasks,
+            retrieval,
+            intake,
+        })
     }
 
     /// Ends everything: nobody new is let in, what is being answered gets three seconds, outcomes are recorded, what was
@@ -246,10 +285,17 @@ impl Server {
 
 /// An address in brackets where a URL wants them.
 pub(crate) fn in_url(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
 }
 
-async fn blocking<T: Send + 'static>(what: &'static str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
+async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StartError> {
     tokio::task::spawn_blocking(work).await.map_err(part(what))
 }
 
@@ -262,25 +308,30 @@ fn web_tls(config: &Config, opened: &Opened) -> Result<Option<Arc<rustls::Server
     match &config.web.tls {
         WebTls::None => Ok(None),
         WebTls::OwnCa => {
-            let identity = ServerIdentity::new(Arc::clone(&opened.ca), &config.web.hosts).map_err(|error| error.to_string())?;
+            let identity =
+                ServerIdentity::new(Arc::clone(&opened.ca), &config.web.hosts).map_err(|error| error.to_string())?;
             identity.web_config().map(Some).map_err(|error| error.to_string())
         }
         WebTls::Files { certificate, key } => {
             use rustls_pki_types::pem::PemObject;
             use rustls_pki_types::{CertificateDer, PrivateKeyDer};
             let read = |path: &std::path::Path, error: &dyn std::fmt::Display| {
-                format!("{}: cannot be used ({error}); it must be PEM and readable by this user", path.display())
+                format!(
+                    "{}: cannot be used ({error}); it must be PEM and readable by this user",
+                    path.display()
+                )
             };
             let chain = CertificateDer::pem_file_iter(certificate)
                 .and_then(Iterator::collect::<Result<Vec<_>, _>>)
                 .map_err(|error| read(certificate, &error))?;
             let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| read(key, &error))?;
-            let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| error.to_string())?
-                .with_no_client_auth()
-                .with_single_cert(chain, secret)
-                .map_err(|error| read(certificate, &error))?;
+            let mut tls =
+                rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                    .with_safe_default_protocol_versions()
+                    .map_err(|error| error.to_string())?
+                    .with_no_client_auth()
+                    .with_single_cert(chain, secret)
+                    .map_err(|error| read(certificate, &error))?;
             tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(Some(Arc::new(tls)))
         }

@@ -62,7 +62,11 @@ impl std::ops::Deref for App {
 impl App {
     /// Joins the parts.
     pub fn new(parts: AppParts) -> Self {
-        Self { parts, counters: Counters::default(), languages: Mutex::default() }
+        Self {
+            parts,
+            counters: Counters::default(),
+            languages: Mutex::default(),
+        }
     }
 
     /// The present instant.
@@ -77,17 +81,28 @@ impl App {
 
     /// The language a person chose.
     pub fn language_of(&self, person: PersonId) -> Option<Language> {
-        self.languages.lock().unwrap_or_else(PoisonError::into_inner).get(&person).copied()
+        self.languages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&person)
+            .copied()
     }
 
     /// Remembers the language a person chose.
     pub fn choose_language(&self, person: PersonId, language: Language) {
-        self.languages.lock().unwrap_or_else(PoisonError::into_inner).insert(person, language);
+        self.languages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(person, language);
     }
 
     /// Turns a refusal into a problem after its row is written; where the row cannot be, that is the problem.
     pub async fn refuse(&self, person: PersonId, refusal: Refusal) -> Problem {
-        match self.record.commit(Actor::Person(person), |_, _| Err::<(Vec<_>, ()), _>(refusal)).await {
+        match self
+            .record
+            .commit(Actor::Person(person), |_, _| Err::<(Vec<_>, ()), _>(refusal))
+            .await
+        {
             Ok(_) => Problem::internal("refuse", "a refusal was accepted"),
             Err(error) => error.into(),
         }

@@ -19,8 +19,14 @@ struct Own;
 
 /// The player library; `deploy/fetch-ui` fetches it, the build script checks that it is there.
 const LIBRARY: &[(&str, &[u8])] = &[
-    ("hls.light.min.js", include_bytes!(concat!(env!("CUSTODY_UI"), "/hls.light.min.js"))),
-    ("hls.LICENSE", include_bytes!(concat!(env!("CUSTODY_UI"), "/hls.LICENSE"))),
+    (
+        "hls.light.min.js",
+        include_bytes!(concat!(env!("CUSTODY_UI"), "/hls.light.min.js")),
+    ),
+    (
+        "hls.LICENSE",
+        include_bytes!(concat!(env!("CUSTODY_UI"), "/hls.LICENSE")),
+    ),
 ];
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -31,7 +37,10 @@ pub(super) fn router() -> Router<Arc<App>> {
 async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let content: Vec<u8> = match LIBRARY.iter().find(|(known, _)| *known == name) {
         Some((_, content)) => content.to_vec(),
-        None => Own::get(&name).ok_or_else(|| Problem::not_found("file"))?.data.into_owned(),
+        None => Own::get(&name)
+            .ok_or_else(|| Problem::not_found("file"))?
+            .data
+            .into_owned(),
     };
     let kind = match name.rsplit_once('.').map(|(_, ending)| ending) {
         Some("css") => "text/css; charset=utf-8",
@@ -42,7 +51,11 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response,
     let tag = format!("\"{}\"", &Sha256Hash::of(&content).to_string()[..16]);
     let tag = HeaderValue::try_from(tag).map_err(|error| Problem::internal("tag a file", error))?;
     let unchanged = headers.get(header::IF_NONE_MATCH) == Some(&tag);
-    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { content.into_response() };
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        content.into_response()
+    };
     let answer = response.headers_mut();
     answer.insert(header::ETAG, tag);
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -52,11 +52,18 @@ impl FromRequestParts<Arc<App>> for Caller {
 pub(super) fn caller(app: &App, headers: &HeaderMap) -> Option<Caller> {
     let token = token(app, headers)?;
     let sessions = app.door.sessions();
-    let person =
-        if headers.contains_key(LIVE) { sessions.peek(token, app.now()) } else { sessions.touch(token, app.now()) }?;
+    let person = if headers.contains_key(LIVE) {
+        sessions.peek(token, app.now())
+    } else {
+        sessions.touch(token, app.now())
+    }?;
     let state = app.record.state();
     let principal = state.person(person).filter(|person| person.active)?.principal();
-    Some(Caller { person, principal, state })
+    Some(Caller {
+        person,
+        principal,
+        state,
+    })
 }
 
 /// The session id that the request carries.
@@ -74,7 +81,11 @@ pub(super) fn token<'a>(app: &App, headers: &'a HeaderMap) -> Option<&'a str> {
 
 /// Over TLS the prefix keeps anybody but this host from setting it.
 fn cookie_name(app: &App) -> &'static str {
-    if app.config.web.tls == WebTls::None { "custody" } else { "__Host-custody" }
+    if app.config.web.tls == WebTls::None {
+        "custody"
+    } else {
+        "__Host-custody"
+    }
 }
 
 /// The cookie of a new session.
@@ -88,8 +99,15 @@ pub(super) fn no_cookie(app: &App) -> Result<HeaderValue, Problem> {
 }
 
 fn write_cookie(app: &App, value: &str, life: &str) -> Result<HeaderValue, Problem> {
-    let secure = if app.config.web.tls == WebTls::None { "" } else { "; Secure" };
-    let text = format!("{}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{life}", cookie_name(app));
+    let secure = if app.config.web.tls == WebTls::None {
+        ""
+    } else {
+        "; Secure"
+    };
+    let text = format!(
+        "{}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{life}",
+        cookie_name(app)
+    );
     let mut header = HeaderValue::try_from(text).map_err(|error| Problem::internal("write a cookie", error))?;
     header.set_sensitive(true);
     Ok(header)
@@ -99,6 +117,11 @@ fn write_cookie(app: &App, value: &str, life: &str) -> Result<HeaderValue, Probl
 pub(super) fn language(app: &App, person: Option<PersonId>, headers: &HeaderMap) -> Language {
     person
         .and_then(|person| app.language_of(person))
-        .or_else(|| headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).and_then(Language::accepted))
+        .or_else(|| {
+            headers
+                .get(header::ACCEPT_LANGUAGE)
+                .and_then(|value| value.to_str().ok())
+                .and_then(Language::accepted)
+        })
         .unwrap_or(app.config.site.language)
 }

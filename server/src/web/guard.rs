@@ -34,7 +34,13 @@ impl Guard {
     fn knows(&self, host: &str) -> bool {
         let name = match host.strip_prefix('[') {
             Some(rest) => rest.split(']').next().unwrap_or(rest),
-            None => host.rsplit_once(':').map_or(host, |(name, port)| if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host }),
+            None => host.rsplit_once(':').map_or(host, |(name, port)| {
+                if port.bytes().all(|b| b.is_ascii_digit()) {
+                    name
+                } else {
+                    host
+                }
+            }),
         };
         self.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
@@ -54,9 +60,14 @@ impl Guard {
         if method.is_safe() {
             return Ok(());
         }
-        let same = match (text(headers, &HeaderName::from_static("sec-fetch-site")), text(headers, &header::ORIGIN)) {
+        let same = match (
+            text(headers, &HeaderName::from_static("sec-fetch-site")),
+            text(headers, &header::ORIGIN),
+        ) {
             (Some(site), _) => site == "same-origin",
-            (None, Some(origin)) => origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host)),
+            (None, Some(origin)) => origin
+                .split_once("://")
+                .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host)),
             (None, None) => true,
         };
         if same {
@@ -114,15 +125,23 @@ fn add_headers(headers: &mut HeaderMap, tls: bool, docs: bool) {
         ("referrer-policy", "no-referrer"),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
-        ("permissions-policy", "camera=(), microphone=(), geolocation=(), display-capture=()"),
+        (
+            "permissions-policy",
+            "camera=(), microphone=(), geolocation=(), display-capture=()",
+        ),
     ];
     for (name, value) in fixed {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     if tls {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        );
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
 }
 
 #[cfg(test)]
@@ -130,12 +149,17 @@ mod tests {
     use super::*;
 
     fn outcome(method: Method, pairs: &[(&'static str, &'static str)]) -> &'static str {
-        let guard = Guard { hosts: vec!["localhost".into(), "::1".into()], tls: false };
+        let guard = Guard {
+            hosts: vec!["localhost".into(), "::1".into()],
+            tls: false,
+        };
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.insert(*name, HeaderValue::from_static(value));
         }
-        guard.check(&method, &headers).map_or_else(|problem| problem.kind, |()| "passed")
+        guard
+            .check(&method, &headers)
+            .map_or_else(|problem| problem.kind, |()| "passed")
     }
 
     #[test]
@@ -145,15 +169,55 @@ mod tests {
             ("ipv6", Method::GET, &[("host", "[::1]:8080")], "passed"),
             ("rebound name", Method::GET, &[("host", "evil.example")], "wrong-host"),
             ("no host", Method::GET, &[], "wrong-host"),
-            ("link from elsewhere", Method::GET, &[("host", "localhost"), ("sec-fetch-site", "cross-site")], "passed"),
-            ("own form", Method::POST, &[("host", "localhost"), ("sec-fetch-site", "same-origin")], "passed"),
-            ("foreign form", Method::POST, &[("host", "localhost"), ("sec-fetch-site", "cross-site")], "cross-site"),
-            ("other port", Method::POST, &[("host", "localhost"), ("sec-fetch-site", "same-site")], "cross-site"),
-            ("old browser, own", Method::POST, &[("host", "localhost:8080"), ("origin", "http://localhost:8080")], "passed"),
-            ("old browser, foreign", Method::POST, &[("host", "localhost:8080"), ("origin", "http://localhost:81")], "cross-site"),
-            ("sandboxed frame", Method::POST, &[("host", "localhost"), ("origin", "null")], "cross-site"),
+            (
+                "link from elsewhere",
+                Method::GET,
+                &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
+                "passed",
+            ),
+            (
+                "own form",
+                Method::POST,
+                &[("host", "localhost"), ("sec-fetch-site", "same-origin")],
+                "passed",
+            ),
+            (
+                "foreign form",
+                Method::POST,
+                &[("host", "localhost"), ("sec-fetch-site", "cross-site")],
+                "cross-site",
+            ),
+            (
+                "other port",
+                Method::POST,
+                &[("host", "localhost"), ("sec-fetch-site", "same-site")],
+                "cross-site",
+            ),
+            (
+                "old browser, own",
+                Method::POST,
+                &[("host", "localhost:8080"), ("origin", "http://localhost:8080")],
+                "passed",
+            ),
+            (
+                "old browser, foreign",
+                Method::POST,
+                &[("host", "localhost:8080"), ("origin", "http://localhost:81")],
+                "cross-site",
+            ),
+            (
+                "sandboxed frame",
+                Method::POST,
+                &[("host", "localhost"), ("origin", "null")],
+                "cross-site",
+            ),
             ("a script's client", Method::POST, &[("host", "localhost")], "passed"),
-            ("deleting too", Method::DELETE, &[("host", "localhost"), ("origin", "http://evil.example")], "cross-site"),
+            (
+                "deleting too",
+                Method::DELETE,
+                &[("host", "localhost"), ("origin", "http://evil.example")],
+                "cross-site",
+            ),
         ] {
             assert_eq!(outcome(method, headers), expected, "{name}");
         }

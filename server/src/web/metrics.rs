@@ -25,9 +25,14 @@ impl Counters {
     /// The counters as text.
     pub fn text(&self) -> String {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = String::from("# HELP custody_http_answers_total Answers by route and status.\n# TYPE custody_http_answers_total counter\n");
+        let mut out = String::from(
+            "# HELP custody_http_answers_total Answers by route and status.\n# TYPE custody_http_answers_total counter\n",
+        );
         for ((route, status), count) in &*answers {
-            let _ = writeln!(out, "custody_http_answers_total{{route=\"{route}\",status=\"{status}\"}} {count}");
+            let _ = writeln!(
+                out,
+                "custody_http_answers_total{{route=\"{route}\",status=\"{status}\"}} {count}"
+            );
         }
         out
     }
@@ -35,7 +40,11 @@ impl Counters {
 
 /// Counts an answer under its route's pattern, never under the address itself.
 pub async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("none", |path| path.as_str()).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", |path| path.as_str())
+        .to_owned();
     let response = next.run(request).await;
     app.counters.add(&route, response.status().as_u16());
     response

@@ -59,7 +59,15 @@ impl Problem {
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { status, kind, title, detail: detail.into(), remedy: remedy.into(), rule: None, log: None }
+        Self {
+            status,
+            kind,
+            title,
+            detail: detail.into(),
+            remedy: remedy.into(),
+            rule: None,
+            log: None,
+        }
     }
 
     /// Names the access rule that refused.
@@ -111,12 +119,24 @@ impl Problem {
 
     /// 422: understood, but a value cannot be accepted.
     pub fn unacceptable(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unacceptable", "Value not acceptable", detail, remedy)
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "unacceptable",
+            "Value not acceptable",
+            detail,
+            remedy,
+        )
     }
 
     /// 409: not in this state.
     pub fn conflict(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "Not possible in this state", detail, remedy)
+        Self::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "Not possible in this state",
+            detail,
+            remedy,
+        )
     }
 
     /// 403: an access rule refused.
@@ -185,9 +205,14 @@ impl IntoResponse for Problem {
         let mut response = (self.status, Json(self.body())).into_response();
         // Pages turn it into HTML on the way out.
         response.extensions_mut().insert(Arc::new(self.clone()));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
         }
         response
     }

@@ -8,11 +8,21 @@ use crate::record::RecordError;
 
 /// `message; remedy` as the parts write it, taken apart.
 fn split(message: &str) -> (String, String) {
-    let (detail, remedy) = message.split_once("; ").unwrap_or((message, "Change what the rule names, or ask somebody whose grade allows it."));
+    let (detail, remedy) = message.split_once("; ").unwrap_or((
+        message,
+        "Change what the rule names, or ask somebody whose grade allows it.",
+    ));
     let sentence = |text: &str| {
         let mut letters = text.trim().chars();
-        let text: String = letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
-        if text.ends_with('.') || text.is_empty() { text } else { text + "." }
+        let text: String = letters
+            .next()
+            .map(|first| first.to_uppercase().chain(letters).collect())
+            .unwrap_or_default();
+        if text.ends_with('.') || text.is_empty() {
+            text
+        } else {
+            text + "."
+        }
     };
     (sentence(detail), sentence(remedy))
 }
@@ -57,9 +67,18 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_rule_and_status_and_says_what_helps() {
-        let problem = Problem::from(Refusal::new(Rule::OwnRequest, "nobody decides their own request; ask another manager"));
-        assert_eq!((problem.status.as_u16(), problem.kind, problem.rule.as_deref()), (403, "refused", Some("own-request")));
-        assert_eq!((problem.detail.as_str(), problem.remedy.as_str()), ("Nobody decides their own request.", "Ask another manager."));
+        let problem = Problem::from(Refusal::new(
+            Rule::OwnRequest,
+            "nobody decides their own request; ask another manager",
+        ));
+        assert_eq!(
+            (problem.status.as_u16(), problem.kind, problem.rule.as_deref()),
+            (403, "refused", Some("own-request"))
+        );
+        assert_eq!(
+            (problem.detail.as_str(), problem.remedy.as_str()),
+            ("Nobody decides their own request.", "Ask another manager.")
+        );
     }
 
     #[test]

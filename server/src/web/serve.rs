@@ -24,8 +24,14 @@ pub struct Peer(std::net::SocketAddr);
 impl Peer {
     /// Whether a request comes from a program on this machine, and not through a proxy that speaks for somebody else.
     pub fn is_local(request: &axum::extract::Request) -> bool {
-        let forwarded = ["forwarded", "x-forwarded-for", "via"].iter().any(|name| request.headers().contains_key(*name));
-        !forwarded && request.extensions().get::<Self>().is_some_and(|peer| peer.0.ip().is_loopback())
+        let forwarded = ["forwarded", "x-forwarded-for", "via"]
+            .iter()
+            .any(|name| request.headers().contains_key(*name));
+        !forwarded
+            && request
+                .extensions()
+                .get::<Self>()
+                .is_some_and(|peer| peer.0.ip().is_loopback())
     }
 }
 
@@ -40,7 +46,9 @@ pub async fn serve(
     let acceptor = tls.map(TlsAcceptor::from);
     let slots = Arc::new(Semaphore::new(max_connections));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
@@ -74,7 +82,11 @@ pub async fn serve(
     let _ = tokio::time::timeout(DRAIN_TIMEOUT, slots.acquire_many(all)).await;
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, shutdown: CancellationToken) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    shutdown: CancellationToken,
+) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HELLO_TIMEOUT)

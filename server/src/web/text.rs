@@ -72,7 +72,9 @@ pub struct Text {
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Text").field("language", &self.language).finish_non_exhaustive()
+        f.debug_struct("Text")
+            .field("language", &self.language)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,7 +101,10 @@ fn bundle(language: Language) -> &'static FluentBundle<FluentResource> {
 impl Text {
     /// The catalogue of `language`.
     pub fn of(language: Language) -> Self {
-        Self { language, bundle: bundle(language) }
+        Self {
+            language,
+            bundle: bundle(language),
+        }
     }
 
     /// The language.
@@ -173,8 +178,16 @@ mod tests {
             }
         }
         let (ko, en) = (ids(KO), ids(EN));
-        assert_eq!(ko.difference(&en).collect::<Vec<_>>(), Vec::<&String>::new(), "missing in en.ftl");
-        assert_eq!(en.difference(&ko).collect::<Vec<_>>(), Vec::<&String>::new(), "missing in ko.ftl");
+        assert_eq!(
+            ko.difference(&en).collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "missing in en.ftl"
+        );
+        assert_eq!(
+            en.difference(&ko).collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "missing in ko.ftl"
+        );
     }
 
     #[test]
@@ -191,12 +204,19 @@ mod tests {
                     if id.ends_with('-') {
                         continue;
                     }
-                    assert!(known.contains(id), "{} names {id}, which no catalogue has", path.display());
+                    assert!(
+                        known.contains(id),
+                        "{} names {id}, which no catalogue has",
+                        path.display()
+                    );
                     seen += 1;
                 }
             }
         }
-        assert!(seen > 50, "the search found only {seen} messages; did the templates' way of naming them change?");
+        assert!(
+            seen > 50,
+            "the search found only {seen} messages; did the templates' way of naming them change?"
+        );
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub(crate) const MOST_STRETCHES: usize = 5000;
     (status = 200, body = CameraList), (status = 401, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<CameraList>, Problem> {
     caller.may(&app, Action::ListCameras, Resource::Site).await?;
-    let sees = caller.could(&app, Action::SeeHealth, Resource::Site) || caller.could(&app, Action::SeeCoverage, Resource::Site);
+    let sees = caller.could(&app, Action::SeeHealth, Resource::Site)
+        || caller.could(&app, Action::SeeCoverage, Resource::Site);
     let mut cameras: Vec<CameraView> = caller
         .state
         .cameras()
@@ -65,7 +66,10 @@ pub(super) async fn coverage(
 ) -> Result<Json<CoverageView>, Problem> {
     let camera: CameraId = camera.parse().map_err(|_| Problem::not_found("camera"))?;
     caller.may(&app, Action::SeeCoverage, Resource::Camera(camera)).await?;
-    caller.state.camera(camera).ok_or_else(|| Problem::not_found("camera"))?;
+    caller
+        .state
+        .camera(camera)
+        .ok_or_else(|| Problem::not_found("camera"))?;
     let range = range(&window.from, &window.to)?;
     let found = stretches(&app, camera, range)?;
     Ok(Json(CoverageView {
@@ -85,17 +89,26 @@ pub(crate) fn range(from: &str, to: &str) -> Result<TimeRange, Problem> {
 
 /// A window of two instants, at most 31 days.
 pub(crate) fn checked_range(from: UtcMicros, to: UtcMicros) -> Result<TimeRange, Problem> {
-    let range = TimeRange::new(from, to)
-        .map_err(|_| Problem::unacceptable("The window's end is not after its beginning.", "Swap or widen the two instants."))?;
+    let range = TimeRange::new(from, to).map_err(|_| {
+        Problem::unacceptable(
+            "The window's end is not after its beginning.",
+            "Swap or widen the two instants.",
+        )
+    })?;
     if range.len_us() > LONGEST_US {
-        return Err(Problem::unacceptable("The window is longer than 31 days.", "Ask for a shorter one, piece by piece."));
+        return Err(Problem::unacceptable(
+            "The window is longer than 31 days.",
+            "Ask for a shorter one, piece by piece.",
+        ));
     }
     Ok(range)
 }
 
 /// What is known of a window, as the index tells it.
 pub(crate) fn stretches(app: &App, camera: CameraId, range: TimeRange) -> Result<Vec<Stretch>, Problem> {
-    app.footage.coverage(camera, range, MOST_STRETCHES).map_err(Problem::from)
+    app.footage
+        .coverage(camera, range, MOST_STRETCHES)
+        .map_err(Problem::from)
 }
 
 pub(crate) fn stretch_view(stretch: &Stretch) -> StretchView {
@@ -105,7 +118,12 @@ pub(crate) fn stretch_view(stretch: &Stretch) -> StretchView {
         StretchKind::Destroyed => ("destroyed", None),
         StretchKind::Unknown => ("unknown", None),
     };
-    StretchView { from: stretch.range.start().to_string(), to: stretch.range.end().to_string(), kind, cause }
+    StretchView {
+        from: stretch.range.start().to_string(),
+        to: stretch.range.end().to_string(),
+        kind,
+        cause,
+    }
 }
 
 impl From<FootageError> for Problem {

@@ -24,12 +24,17 @@ use crate::record::cases::allowed_on_grant;
     (status = 403, description = "Not (or no longer) allowed; `rule` says why", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "The ledger cannot be written: no copy", body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn begin(State(app): State<Arc<App>>, caller: Caller, Path(grant): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn begin(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(grant): Path<String>,
+) -> Result<Response, Problem> {
     let grant: GrantId = grant.parse().map_err(|_| Problem::not_found("grant"))?;
     let id = begin_export(&app, &caller, grant).await?;
     let view = export_view(&app, &caller, id).await?;
     let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
-    let location = HeaderValue::try_from(format!("/api/v1/exports/{id}")).map_err(|error| Problem::internal("name an export", error))?;
+    let location = HeaderValue::try_from(format!("/api/v1/exports/{id}"))
+        .map_err(|error| Problem::internal("name an export", error))?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
@@ -57,7 +62,11 @@ async fn checked(app: &App, caller: &Caller, id: ExportId) -> Result<GrantId, Pr
 /// Where a copy stands, and its files once it is ready.
 #[utoipa::path(get, path = "/api/v1/exports/{export}", tag = "footage", params(("export" = String, Path, description = "Id of the export")),
     responses((status = 200, body = ExportView), (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn state(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Json<ExportView>, Problem> {
+pub(super) async fn state(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<ExportView>, Problem> {
     let id: ExportId = id.parse().map_err(|_| Problem::not_found("export"))?;
     export_view(&app, &caller, id).await.map(Json)
 }
@@ -84,7 +93,10 @@ pub(crate) async fn export_view(app: &App, caller: &Caller, id: ExportId) -> Res
             view.state = "ready";
             view.segments_total = plan.parts.iter().map(|part| part.segments.len() as u64).sum();
             view.segments_done = view.segments_total;
-            view.bundle = Some(ExportBundle { href: format!("/api/v1/exports/{id}/bundle.zip"), bytes: plan.archive_len() });
+            view.bundle = Some(ExportBundle {
+                href: format!("/api/v1/exports/{id}/bundle.zip"),
+                bytes: plan.archive_len(),
+            });
             view.files = plan
                 .parts
                 .iter()
@@ -102,7 +114,10 @@ pub(crate) async fn export_view(app: &App, caller: &Caller, id: ExportId) -> Res
 }
 
 fn not_ready() -> Problem {
-    Problem::conflict("The copy is not ready, or the server was restarted since.", "Look at its state, or begin another one.")
+    Problem::conflict(
+        "The copy is not ready, or the server was restarted since.",
+        "Look at its state, or begin another one.",
+    )
 }
 
 /// One camera's footage as a playable MP4, opened while it is fetched. The name is `{camera}.mp4` as in the copy's list of files.
@@ -127,17 +142,32 @@ pub(super) async fn file(
 #[utoipa::path(get, path = "/api/v1/exports/{export}/bundle.zip", tag = "footage", params(("export" = String, Path, description = "Id of the export")),
     responses((status = 200, description = "The archive", body = Vec<u8>, content_type = "application/zip"),
     (status = 403, body = ProblemBody, content_type = "application/problem+json"), (status = 409, body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn bundle(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn bundle(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let id: ExportId = id.parse().map_err(|_| Problem::not_found("export"))?;
     checked(&app, &caller, id).await?;
     let (plan, stream) = app.exports.fetch_archive(id).await?.ok_or_else(not_ready)?;
-    download("application/zip", plan.archive_len(), &format!("custody-{}.zip", &id.to_string()[..8]), Body::from_stream(stream))
+    download(
+        "application/zip",
+        plan.archive_len(),
+        &format!("custody-{}.zip", &id.to_string()[..8]),
+        Body::from_stream(stream),
+    )
 }
 
 fn download(kind: &'static str, bytes: u64, name: &str, body: Body) -> Result<Response, Problem> {
     let encoded: String = name
         .bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect();
     let disposition = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{encoded}"))
         .map_err(|error| Problem::internal("name a file", error))?;
@@ -145,8 +175,14 @@ fn download(kind: &'static str, bytes: u64, name: &str, body: Body) -> Result<Re
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
         (header::CONTENT_DISPOSITION, disposition),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store, no-transform"),
+        ),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
     ];
     Ok((headers, body).into_response())
 }

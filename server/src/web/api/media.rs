@@ -45,7 +45,11 @@ impl From<OpenError> for Problem {
 
 fn reader(caller: &Caller, grant: &str) -> Result<Reader, Problem> {
     let grant: GrantId = grant.parse().map_err(|_| Problem::not_found("grant"))?;
-    Ok(Reader { person: caller.person, grant, purpose: ReleaseUse::View })
+    Ok(Reader {
+        person: caller.person,
+        grant,
+        purpose: ReleaseUse::View,
+    })
 }
 
 fn camera(id: &str) -> Result<CameraId, Problem> {
@@ -56,8 +60,14 @@ fn camera(id: &str) -> Result<CameraId, Problem> {
 fn media(kind: &'static str, body: impl IntoResponse) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store, no-transform"),
+        ),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
     ];
     (headers, body).into_response()
 }
@@ -99,7 +109,11 @@ pub(super) async fn playlist(
         }
         skipped += 1;
     }
-    let text = media_playlist(&pieces(in_window(&segments[skipped.min(segments.len())..], first, grant.range.end())));
+    let text = media_playlist(&pieces(in_window(
+        &segments[skipped.min(segments.len())..],
+        first,
+        grant.range.end(),
+    )));
     Ok(media("application/vnd.apple.mpegurl", text))
 }
 
@@ -115,15 +129,28 @@ fn in_window(segments: &[SegmentInfo], first: Option<UtcMicros>, end: UtcMicros)
                 settings.push(own);
                 settings.len() - 1
             });
-            let start = if index == 0 { first.unwrap_or(segment.range.start()) } else { segment.range.start() };
-            let content = Content::Segment { seq: segment.seq, settings: u32::try_from(number).unwrap_or(u32::MAX) };
-            Piece { start, end: segment.range.end().min(end).max(start), content }
+            let start = if index == 0 {
+                first.unwrap_or(segment.range.start())
+            } else {
+                segment.range.start()
+            };
+            let content = Content::Segment {
+                seq: segment.seq,
+                settings: u32::try_from(number).unwrap_or(u32::MAX),
+            };
+            Piece {
+                start,
+                end: segment.range.end().min(end).max(start),
+                content,
+            }
         })
         .collect()
 }
 
 fn number(name: &str, ending: &str) -> Result<u64, Problem> {
-    name.strip_suffix(ending).and_then(|number| number.parse().ok()).ok_or_else(|| Problem::not_found("segment"))
+    name.strip_suffix(ending)
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| Problem::not_found("segment"))
 }
 
 /// The init section of a segment.
@@ -136,7 +163,10 @@ pub(super) async fn init(
     caller: Caller,
     Path((grant, camera_id, name)): Path<(String, String, String)>,
 ) -> Result<Response, Problem> {
-    let opened = app.retrieval.open(reader(&caller, &grant)?, camera(&camera_id)?, number(&name, ".mp4")?).await?;
+    let opened = app
+        .retrieval
+        .open(reader(&caller, &grant)?, camera(&camera_id)?, number(&name, ".mp4")?)
+        .await?;
     Ok(media("video/mp4", opened.init().to_vec()))
 }
 
@@ -154,7 +184,9 @@ pub(super) async fn segment(
     let seq = number(&name, ".m4s")?;
     let grant = app.retrieval.allowed(reader, camera).await?;
     let begins = app.footage.segments(camera, grant.range, 1)?;
-    let origin = begins.first().map_or(grant.range.start(), |first| first.range.start().min(grant.range.start()));
+    let origin = begins.first().map_or(grant.range.start(), |first| {
+        first.range.start().min(grant.range.start())
+    });
     let opened = app.retrieval.open(reader, camera, seq).await?;
     let mut out = Vec::with_capacity(opened.len());
     opened

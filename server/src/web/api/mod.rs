@@ -60,7 +60,10 @@ pub struct ApiDoc;
 pub(super) fn router(_app: &Arc<App>) -> Router<Arc<App>> {
     let docs = utoipa_swagger_ui::SwaggerUi::new("/api/docs").url("/api/v1/openapi.json", ApiDoc::openapi());
     Router::new()
-        .route("/api/v1/session", post(session::sign_in).get(session::who).delete(session::sign_out))
+        .route(
+            "/api/v1/session",
+            post(session::sign_in).get(session::who).delete(session::sign_out),
+        )
         .route("/api/v1/cameras", get(cameras::list))
         .route("/api/v1/cameras/{camera}/coverage", get(cameras::coverage))
         .route("/api/v1/requests", post(requests::file).get(requests::list))

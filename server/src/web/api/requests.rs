@@ -14,8 +14,8 @@ use super::super::problem::{Problem, ProblemBody};
 use super::super::when;
 use super::cameras::{range, stretch_view, stretches};
 use super::types::{
-    CameraName, DecisionView, GrantCamera, GrantView, NewDecision, NewRequest, PageQuery, PersonView, RangeView, RecipientView,
-    RequestList, RequestView,
+    CameraName, DecisionView, GrantCamera, GrantView, NewDecision, NewRequest, PageQuery, PersonView, RangeView,
+    RecipientView, RequestList, RequestView,
 };
 use super::{Body, Path, Query};
 use crate::access::{Action, Resource};
@@ -34,7 +34,10 @@ pub(super) async fn list(
     Query(page): Query<PageQuery>,
 ) -> Result<Json<RequestList>, Problem> {
     let (found, next) = readable(&app, &caller, page.before, page.limit.unwrap_or(50)).await?;
-    let requests = found.into_iter().map(|request| request_view(&app, &caller, request)).collect();
+    let requests = found
+        .into_iter()
+        .map(|request| request_view(&app, &caller, request))
+        .collect();
     Ok(Json(RequestList { requests, next }))
 }
 
@@ -46,13 +49,18 @@ pub(crate) async fn readable<'a>(
     limit: usize,
 ) -> Result<(Vec<&'a FootageRequest>, Option<u64>), Problem> {
     let limit = limit.clamp(1, MOST);
-    let own = Resource::Request { request: RequestId::from_bytes([0; 16]), requester: caller.person };
+    let own = Resource::Request {
+        request: RequestId::from_bytes([0; 16]),
+        requester: caller.person,
+    };
     caller.may(app, Action::ReadRequest, own).await?;
     let all = caller.could(app, Action::ReadRegister, Resource::Site);
     let mut found: Vec<&FootageRequest> = caller
         .state
         .requests()
-        .filter(|request| (all || request.requester == caller.person) && before.is_none_or(|before| request.number < before))
+        .filter(|request| {
+            (all || request.requester == caller.person) && before.is_none_or(|before| request.number < before)
+        })
         .collect();
     found.sort_by_key(|request| std::cmp::Reverse(request.number));
     let more = found.len() > limit;
@@ -75,7 +83,8 @@ pub(super) async fn file(
     let id = app.record.file_request(caller.person, draft).await?;
     let view = fresh_view(&app, caller, id)?;
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
-    let location = HeaderValue::try_from(format!("/api/v1/requests/{id}")).map_err(|error| Problem::internal("name a request", error))?;
+    let location = HeaderValue::try_from(format!("/api/v1/requests/{id}"))
+        .map_err(|error| Problem::internal("name a request", error))?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
@@ -83,7 +92,11 @@ pub(super) async fn file(
 /// One request.
 #[utoipa::path(get, path = "/api/v1/requests/{request}", tag = "requests", params(("request" = String, Path, description = "Id of the request")),
     responses((status = 200, body = RequestView), (status = 404, body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn one(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Json<RequestView>, Problem> {
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<RequestView>, Problem> {
     let request = read(&app, &caller, &id).await?;
     Ok(Json(request_view(&app, &caller, request)))
 }
@@ -118,7 +131,12 @@ pub(super) async fn decide(
 }
 
 /// Decides, and has the sealed footage of an approval fetched before anybody asks to see it.
-pub(crate) async fn decide_request(app: &App, person: PersonId, id: RequestId, draft: DecisionDraft) -> Result<(), Problem> {
+pub(crate) async fn decide_request(
+    app: &App,
+    person: PersonId,
+    id: RequestId,
+    draft: DecisionDraft,
+) -> Result<(), Problem> {
     if let Some(grant) = app.record.decide_request(person, id, draft).await? {
         let state = app.record.state();
         if let Some(record) = state.grant(grant) {
@@ -146,7 +164,11 @@ pub(super) async fn withdraw(
     responses((status = 200, body = GrantView),
     (status = 403, description = "Not yet, no longer, or not for the caller", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "No such request, or no grant (yet)", body = ProblemBody, content_type = "application/problem+json")))]
-pub(super) async fn grant(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Json<GrantView>, Problem> {
+pub(super) async fn grant(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<GrantView>, Problem> {
     let request = read(&app, &caller, &id).await?;
     let Some(grant) = request.grant else {
         return Err(Problem::not_found("grant"));
@@ -167,7 +189,10 @@ pub(super) async fn grant(State(app): State<Arc<App>>, caller: Caller, Path(id):
                 playable: segments.first().is_none_or(crate::retrieval::SegmentInfo::playable),
                 codec: segments.first().map(|segment| segment.rfc6381.clone()),
                 playlist: format!("/api/v1/grants/{}/{camera}/playlist.m3u8", grant.id),
-                stretches: stretches(&app, *camera, grant.range)?.iter().map(stretch_view).collect(),
+                stretches: stretches(&app, *camera, grant.range)?
+                    .iter()
+                    .map(stretch_view)
+                    .collect(),
             })
         })
         .collect::<Result<Vec<_>, Problem>>()?;
@@ -176,7 +201,10 @@ pub(super) async fn grant(State(app): State<Arc<App>>, caller: Caller, Path(id):
         request: request.id.to_string(),
         form: if record.copy() { "copy" } else { "view" },
         viewer: person_view(&caller.state, grant.viewer),
-        range: RangeView { from: grant.range.start().to_string(), to: grant.range.end().to_string() },
+        range: RangeView {
+            from: grant.range.start().to_string(),
+            to: grant.range.end().to_string(),
+        },
         not_before: grant.not_before.to_string(),
         not_after: grant.not_after.to_string(),
         play_minutes: grant.play_minutes,
@@ -191,9 +219,15 @@ pub(crate) fn request_draft(body: NewRequest) -> Result<RequestDraft, Problem> {
     let copy = match body.form.as_str() {
         "view" => false,
         "copy" => true,
-        _ => return Err(Problem::unacceptable("The form is neither `view` nor `copy`.", "Use one of the two.")),
+        _ => {
+            return Err(Problem::unacceptable(
+                "The form is neither `view` nor `copy`.",
+                "Use one of the two.",
+            ));
+        }
     };
-    let word = |error: crate::record::terms::UnknownWord| Problem::unacceptable(error.to_string(), "Use a word of the list.");
+    let word =
+        |error: crate::record::terms::UnknownWord| Problem::unacceptable(error.to_string(), "Use a word of the list.");
     Ok(RequestDraft {
         kind: body.kind.parse().map_err(word)?,
         ground: body.ground.parse().map_err(word)?,
@@ -201,7 +235,11 @@ pub(crate) fn request_draft(body: NewRequest) -> Result<RequestDraft, Problem> {
         range: range(&body.from, &body.to)?,
         purpose: body.purpose,
         copy,
-        recipient: body.recipient.map(|given| Recipient { agency: given.agency, officer: given.officer, document: given.document }),
+        recipient: body.recipient.map(|given| Recipient {
+            agency: given.agency,
+            officer: given.officer,
+            document: given.document,
+        }),
     })
 }
 
@@ -209,7 +247,14 @@ fn camera_ids(given: &[String]) -> Result<Vec<CameraId>, Problem> {
     given
         .iter()
         .take(1 + crate::record::cases::MAX_CAMERAS)
-        .map(|id| id.parse().map_err(|_| Problem::unacceptable("A camera's id is not 32 hexadecimal digits.", "Take ids from /api/v1/cameras.")))
+        .map(|id| {
+            id.parse().map_err(|_| {
+                Problem::unacceptable(
+                    "A camera's id is not 32 hexadecimal digits.",
+                    "Take ids from /api/v1/cameras.",
+                )
+            })
+        })
         .collect()
 }
 
@@ -223,9 +268,18 @@ pub(crate) fn decision_draft(state: &Folded, id: RequestId, body: NewDecision) -
                 Some(given) => camera_ids(given)?,
                 None => asked.cameras.clone(),
             };
-            let from = body.from.as_deref().map_or(Ok(asked.range.start()), |text| when::parse("from", text))?;
-            let to = body.to.as_deref().map_or(Ok(asked.range.end()), |text| when::parse("to", text))?;
-            Some(Verdict::ApproveInPart { cameras, range: super::cameras::checked_range(from, to)? })
+            let from = body
+                .from
+                .as_deref()
+                .map_or(Ok(asked.range.start()), |text| when::parse("from", text))?;
+            let to = body
+                .to
+                .as_deref()
+                .map_or(Ok(asked.range.end()), |text| when::parse("to", text))?;
+            Some(Verdict::ApproveInPart {
+                cameras,
+                range: super::cameras::checked_range(from, to)?,
+            })
         }
         "refuse" => match body.ground.as_deref().filter(|ground| !ground.is_empty()) {
             None => None,
@@ -235,9 +289,17 @@ pub(crate) fn decision_draft(state: &Folded, id: RequestId, body: NewDecision) -
                 })?,
             }),
         },
-        _ => return Err(Problem::unacceptable("The decision is neither `approve`, `approve-in-part` nor `refuse`.", "Use one of the three.")),
+        _ => {
+            return Err(Problem::unacceptable(
+                "The decision is neither `approve`, `approve-in-part` nor `refuse`.",
+                "Use one of the three.",
+            ));
+        }
     };
-    Ok(DecisionDraft { verdict, note: body.note })
+    Ok(DecisionDraft {
+        verdict,
+        note: body.note,
+    })
 }
 
 /// The request as it is after an act.
@@ -250,7 +312,10 @@ fn fresh_view(app: &App, mut caller: Caller, id: RequestId) -> Result<RequestVie
 /// A request as the caller sees it.
 pub(crate) fn request_view(app: &App, caller: &Caller, request: &FootageRequest) -> RequestView {
     let state = &caller.state;
-    let resource = Resource::Request { request: request.id, requester: request.requester };
+    let resource = Resource::Request {
+        request: request.id,
+        requester: request.requester,
+    };
     let open = request.state == crate::record::terms::RequestState::Received;
     RequestView {
         id: request.id.to_string(),
@@ -259,7 +324,14 @@ pub(crate) fn request_view(app: &App, caller: &Caller, request: &FootageRequest)
         kind: request.kind.word(),
         ground: request.ground.word(),
         requester: person_view(state, request.requester),
-        cameras: request.cameras.iter().map(|id| CameraName { id: id.to_string(), name: camera_name(state, *id) }).collect(),
+        cameras: request
+            .cameras
+            .iter()
+            .map(|id| CameraName {
+                id: id.to_string(),
+                name: camera_name(state, *id),
+            })
+            .collect(),
         from: request.range.start().to_string(),
         to: request.range.end().to_string(),
         purpose: request.purpose.clone(),
@@ -292,10 +364,17 @@ pub(crate) fn request_view(app: &App, caller: &Caller, request: &FootageRequest)
 }
 
 pub(crate) fn person_view(state: &Folded, person: PersonId) -> PersonView {
-    let name = state.person(person).map_or_else(String::new, |found| found.display.clone());
-    PersonView { id: person.to_string(), name }
+    let name = state
+        .person(person)
+        .map_or_else(String::new, |found| found.display.clone());
+    PersonView {
+        id: person.to_string(),
+        name,
+    }
 }
 
 pub(crate) fn camera_name(state: &Folded, camera: CameraId) -> String {
-    state.camera(camera).map_or_else(|| camera.to_string(), |found| found.name.clone())
+    state
+        .camera(camera)
+        .map_or_else(|| camera.to_string(), |found| found.name.clone())
 }

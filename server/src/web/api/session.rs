@@ -33,7 +33,9 @@ pub(super) async fn sign_in(
     let state = app.record.state();
     let view = view(&state, person).ok_or_else(Problem::not_signed_in)?;
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
-    response.headers_mut().insert(header::SET_COOKIE, cookie(&app, &session)?);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, cookie(&app, &session)?);
     Ok(response)
 }
 
@@ -41,7 +43,9 @@ pub(super) async fn sign_in(
 #[utoipa::path(get, path = "/api/v1/session", tag = "session", responses(
     (status = 200, body = SessionView), (status = 401, body = ProblemBody, content_type = "application/problem+json")))]
 pub(super) async fn who(caller: Caller) -> Result<Json<SessionView>, Problem> {
-    view(&caller.state, caller.person).map(Json).ok_or_else(Problem::not_signed_in)
+    view(&caller.state, caller.person)
+        .map(Json)
+        .ok_or_else(Problem::not_signed_in)
 }
 
 /// Sign out.
@@ -58,7 +62,10 @@ pub(super) async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) ->
 fn view(state: &Folded, person: custody_shared::id::PersonId) -> Option<SessionView> {
     let found = state.person(person)?;
     Some(SessionView {
-        person: PersonView { id: person.to_string(), name: found.display.clone() },
+        person: PersonView {
+            id: person.to_string(),
+            name: found.display.clone(),
+        },
         grade: found.grade.to_string(),
     })
 }

@@ -20,9 +20,20 @@ use crate::retrieval::CameraState;
     (status = 200, description = "It works", body = HealthView), (status = 503, description = "The ledger cannot be written", body = HealthView)))]
 pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     if app.ledger_works() {
-        Json(HealthView { status: "ok", ledger: "writable" }).into_response()
+        Json(HealthView {
+            status: "ok",
+            ledger: "writable",
+        })
+        .into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(HealthView { status: "failing", ledger: "unwritable" })).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(HealthView {
+                status: "failing",
+                ledger: "unwritable",
+            }),
+        )
+            .into_response()
     }
 }
 
@@ -43,13 +54,50 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, request: Request) -> Re
             CameraState::Late | CameraState::Never => {}
         }
     }
-    gauge(&mut out, "custody_cameras", "Cameras in the record.", state.cameras().count());
-    gauge(&mut out, "custody_cameras_recording", "Cameras that are recording.", recording);
-    gauge(&mut out, "custody_cameras_away", "Cameras whose recorder is not connected.", away);
+    gauge(
+        &mut out,
+        "custody_cameras",
+        "Cameras in the record.",
+        state.cameras().count(),
+    );
+    gauge(
+        &mut out,
+        "custody_cameras_recording",
+        "Cameras that are recording.",
+        recording,
+    );
+    gauge(
+        &mut out,
+        "custody_cameras_away",
+        "Cameras whose recorder is not connected.",
+        away,
+    );
     gauge(&mut out, "custody_ledger_rows", "Rows of the ledger.", app.ledger.len());
-    gauge(&mut out, "custody_ledger_writable", "1 if the ledger can be written.", u8::from(app.ledger_works()));
-    gauge(&mut out, "custody_sessions", "Signed-in sessions.", app.door.sessions().count(app.now()));
-    gauge(&mut out, "custody_releases", "Releases that are going on.", app.retrieval.releases().count().await);
+    gauge(
+        &mut out,
+        "custody_ledger_writable",
+        "1 if the ledger can be written.",
+        u8::from(app.ledger_works()),
+    );
+    gauge(
+        &mut out,
+        "custody_sessions",
+        "Signed-in sessions.",
+        app.door.sessions().count(app.now()),
+    );
+    gauge(
+        &mut out,
+        "custody_releases",
+        "Releases that are going on.",
+        app.retrieval.releases().count().await,
+    );
     out.push_str(&(app.other_metrics)());
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"))], out).into_response())
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+        )],
+        out,
+    )
+        .into_response())
 }

@@ -50,12 +50,18 @@ pub(super) fn bar(app: &App, t: Text, camera: CameraId, range: TimeRange, zone: 
 fn draw(t: Text, stretches: &[Stretch], range: TimeRange, zone: &TimeZone) -> Bar {
     let whole = range.len_us();
     // Seconds only where the marks would repeat without them.
-    let form = if whole < 20 * 60 * 1_000_000 { "%H:%M:%S" } else { "%H:%M" };
+    let form = if whole < 20 * 60 * 1_000_000 {
+        "%H:%M:%S"
+    } else {
+        "%H:%M"
+    };
     let mark = |at| when::zoned(at, zone).strftime(form).to_string();
     let at = |instant: UtcMicros| (instant.get() - range.start().get()) as f64 / whole as f64 * 1000.0;
     let mut bar = Bar {
         pieces: Vec::new(),
-        scale: (0..=4).map(|part| mark(UtcMicros::new(range.start().get() + whole / 4 * part))).collect(),
+        scale: (0..=4)
+            .map(|part| mark(UtcMicros::new(range.start().get() + whole / 4 * part)))
+            .collect(),
         gaps: Vec::new(),
         gap_count: 0,
         words: String::new(),
@@ -64,7 +70,9 @@ fn draw(t: Text, stretches: &[Stretch], range: TimeRange, zone: &TimeZone) -> Ba
         whole_us: whole,
     };
     for stretch in stretches {
-        let Some(range) = stretch.range.intersect(&range) else { continue };
+        let Some(range) = stretch.range.intersect(&range) else {
+            continue;
+        };
         let length = range.len_us();
         let (class, label) = match &stretch.kind {
             StretchKind::Kept => {
@@ -76,7 +84,11 @@ fn draw(t: Text, stretches: &[Stretch], range: TimeRange, zone: &TimeZone) -> Ba
                 let id = format!("cause-{cause}");
                 let words = if t.has(&id) { t.get(&id) } else { cause.clone() };
                 if bar.gaps.len() < MOST_GAPS {
-                    bar.gaps.push(GapWords { from: when::second(range.start(), zone), to: when::clock(range.end(), zone), cause: words.clone() });
+                    bar.gaps.push(GapWords {
+                        from: when::second(range.start(), zone),
+                        to: when::clock(range.end(), zone),
+                        cause: words.clone(),
+                    });
                 }
                 ("gap", words)
             }
@@ -93,7 +105,11 @@ fn draw(t: Text, stretches: &[Stretch], range: TimeRange, zone: &TimeZone) -> Ba
             class,
             x: format!("{x:.2}"),
             width: format!("{width:.2}"),
-            title: format!("{} – {} {label}", when::clock(range.start(), zone), when::clock(range.end(), zone)),
+            title: format!(
+                "{} – {} {label}",
+                when::clock(range.start(), zone),
+                when::clock(range.end(), zone)
+            ),
         });
     }
     let percent = bar.kept_us * 100 / whole.max(1);
@@ -125,9 +141,15 @@ mod tests {
     const MINUTE: i64 = 60_000_000;
 
     fn drawn(stretches: &[(i64, i64, StretchKind)]) -> Bar {
-        let range = |from: i64, to: i64| TimeRange::new(UtcMicros::new(from * MINUTE), UtcMicros::new(to * MINUTE)).unwrap();
-        let stretches: Vec<Stretch> =
-            stretches.iter().map(|(from, to, kind)| Stretch { range: range(*from, *to), kind: kind.clone() }).collect();
+        let range =
+            |from: i64, to: i64| TimeRange::new(UtcMicros::new(from * MINUTE), UtcMicros::new(to * MINUTE)).unwrap();
+        let stretches: Vec<Stretch> = stretches
+            .iter()
+            .map(|(from, to, kind)| Stretch {
+                range: range(*from, *to),
+                kind: kind.clone(),
+            })
+            .collect();
         draw(Text::of(Language::En), &stretches, range(0, 100), &TimeZone::UTC)
     }
 
@@ -135,8 +157,20 @@ mod tests {
     fn a_window_in_one_word() {
         for (name, stretches, expected) in [
             ("all there", &[(0, 100, StretchKind::Kept)][..], "verdict-kept"),
-            ("a gap", &[(0, 50, StretchKind::Kept), (50, 51, StretchKind::Gap("disk-full".into())), (51, 100, StretchKind::Kept)], "verdict-partly"),
-            ("the end is on its way", &[(0, 99, StretchKind::Kept), (99, 100, StretchKind::Unknown)], "verdict-kept"),
+            (
+                "a gap",
+                &[
+                    (0, 50, StretchKind::Kept),
+                    (50, 51, StretchKind::Gap("disk-full".into())),
+                    (51, 100, StretchKind::Kept),
+                ],
+                "verdict-partly",
+            ),
+            (
+                "the end is on its way",
+                &[(0, 99, StretchKind::Kept), (99, 100, StretchKind::Unknown)],
+                "verdict-kept",
+            ),
             ("gone", &[(0, 100, StretchKind::Destroyed)], "verdict-destroyed"),
             ("never", &[(0, 100, StretchKind::Unknown)], "verdict-none"),
         ] {
@@ -146,8 +180,14 @@ mod tests {
 
     #[test]
     fn shapes_are_thousandths_and_short_gaps_stay_visible() {
-        let bar = drawn(&[(0, 50, StretchKind::Kept), (50, 51, StretchKind::Gap("power-loss".into()))]);
-        assert_eq!((bar.pieces[0].x.as_str(), bar.pieces[0].width.as_str()), ("0.00", "500.00"));
+        let bar = drawn(&[
+            (0, 50, StretchKind::Kept),
+            (50, 51, StretchKind::Gap("power-loss".into())),
+        ]);
+        assert_eq!(
+            (bar.pieces[0].x.as_str(), bar.pieces[0].width.as_str()),
+            ("0.00", "500.00")
+        );
         assert_eq!((bar.pieces[1].class, bar.pieces[1].width.as_str()), ("gap", "10.00"));
         assert_eq!(bar.gaps[0].cause, "power was lost");
         assert_eq!(bar.words, "50 % kept, one gap");

@@ -48,11 +48,16 @@ pub(super) async fn page(
     let t = Text::of(caller::language(&app, Some(caller.person), &headers));
     let zone = caller.state.zone();
     let now = app.now();
-    let day = TimeRange::new(UtcMicros::new(now.get() - DAY_US), now).map_err(|error| Problem::internal("read the clock", error))?;
+    let day = TimeRange::new(UtcMicros::new(now.get() - DAY_US), now)
+        .map_err(|error| Problem::internal("read the clock", error))?;
     let covers = caller.could(&app, Action::SeeCoverage, Resource::Site);
     let mut cameras = Vec::new();
     for camera in caller.state.cameras() {
-        let coverage = if covers { Some(bars::bar(&app, t, camera.id, day, &zone)?) } else { None };
+        let coverage = if covers {
+            Some(bars::bar(&app, t, camera.id, day, &zone)?)
+        } else {
+            None
+        };
         let (state_key, state_class) = match app.footage.state(camera.id) {
             CameraState::Recording => ("camera-recording", "good"),
             CameraState::Late => ("camera-late", "warn"),

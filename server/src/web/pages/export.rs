@@ -41,7 +41,11 @@ struct FileRow {
     sha256: String,
 }
 
-pub(super) async fn begin(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn begin(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
     let request = read(&app, &caller, &id).await?;
     let grant = request.grant.ok_or_else(|| Problem::not_found("grant"))?;
     let export = begin_export(&app, &caller, grant).await?;
@@ -59,11 +63,24 @@ pub(super) async fn page(
     let id: ExportId = id.parse().map_err(|_| Problem::not_found("export"))?;
     let view = export_view(&app, &caller, id).await?;
     let state = app.record.state();
-    let grant = view.grant.parse().ok().and_then(|grant| state.grant(grant)).ok_or_else(|| Problem::not_found("grant"))?;
-    let request = state.request(grant.grant.request).ok_or_else(|| Problem::not_found("request"))?;
-    let until = grant.minutes_end().map_or(grant.grant.not_after, |end| end.min(grant.grant.not_after));
+    let grant = view
+        .grant
+        .parse()
+        .ok()
+        .and_then(|grant| state.grant(grant))
+        .ok_or_else(|| Problem::not_found("grant"))?;
+    let request = state
+        .request(grant.grant.request)
+        .ok_or_else(|| Problem::not_found("request"))?;
+    let until = grant
+        .minutes_end()
+        .map_or(grant.grant.not_after, |end| end.min(grant.grant.not_after));
     let failure = match view.state {
-        "failed" | "gone" => Some(t.with("export-failed", "why", view.failure.clone().unwrap_or_else(|| t.get("export-gone")))),
+        "failed" | "gone" => Some(t.with(
+            "export-failed",
+            "why",
+            view.failure.clone().unwrap_or_else(|| t.get("export-gone")),
+        )),
         _ => None,
     };
     render(&Page {
@@ -82,7 +99,12 @@ pub(super) async fn page(
         files: view
             .files
             .into_iter()
-            .map(|file| FileRow { href: file.href, name: file.name, size: size(file.bytes), sha256: file.sha256 })
+            .map(|file| FileRow {
+                href: file.href,
+                name: file.name,
+                size: size(file.bytes),
+                sha256: file.sha256,
+            })
             .collect(),
     })
 }

@@ -27,18 +27,22 @@ impl Frame {
     pub(super) fn new(app: &App, caller: Option<&Caller>, t: Text, here: &'static str, path: &str) -> Self {
         use crate::access::Grade;
         let state = app.record.state();
-        let person = caller.and_then(|caller| caller.state.person(caller.person)).map(|person| FramePerson {
-            name: person.display.clone(),
-            grade_key: match person.grade {
-                Grade::Asks => "grade-asks",
-                Grade::Decides => "grade-decides",
-                Grade::Administers => "grade-administers",
-            },
-        });
+        let person = caller
+            .and_then(|caller| caller.state.person(caller.person))
+            .map(|person| FramePerson {
+                name: person.display.clone(),
+                grade_key: match person.grade {
+                    Grade::Asks => "grade-asks",
+                    Grade::Decides => "grade-decides",
+                    Grade::Administers => "grade-administers",
+                },
+            });
         Self {
             t,
             site: app.config.site.name.clone(),
-            zone: state.site().map_or_else(|| "UTC".to_owned(), |site| site.zone_name.clone()),
+            zone: state
+                .site()
+                .map_or_else(|| "UTC".to_owned(), |site| site.zone_name.clone()),
             person,
             here,
             path: path.to_owned(),

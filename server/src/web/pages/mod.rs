@@ -13,8 +13,8 @@ mod viewer;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequest, Request, State};
 use axum::extract::rejection::FormRejection;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -58,12 +58,18 @@ impl Fields {
 
     /// The first value of a field; empty where there is none.
     fn one(&self, name: &str) -> &str {
-        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// Every value of a field.
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -87,11 +93,22 @@ impl From<FormRejection> for Problem {
 /// in is asked to, and comes back to where they were.
 pub(super) async fn html_for_people(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let machine = ["/api/", "/ledger/", "/assets/", "/healthz", "/metrics"].iter().any(|prefix| path.starts_with(prefix));
+    let machine = ["/api/", "/ledger/", "/assets/", "/healthz", "/metrics"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix));
     let (headers, method) = (request.headers().clone(), request.method().clone());
-    let target = request.uri().path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str())
+        .to_owned();
     let response = next.run(request).await;
-    let Some(problem) = response.extensions().get::<Arc<Problem>>().cloned().filter(|_| !machine) else {
+    let Some(problem) = response
+        .extensions()
+        .get::<Arc<Problem>>()
+        .cloned()
+        .filter(|_| !machine)
+    else {
         return response;
     };
     let caller = caller(&app, &headers);
@@ -127,14 +144,24 @@ struct ProblemPage {
 fn problem_page(f: Frame, problem: &Problem) -> ProblemPage {
     let t = f.t;
     let own = format!("problem-{}", problem.kind);
-    let title = if t.has(&own) { t.get(&own) } else { t.get("problem-other") };
+    let title = if t.has(&own) {
+        t.get(&own)
+    } else {
+        t.get("problem-other")
+    };
     let remedy = match problem.kind {
         "not-found" => t.get("check-address"),
         "refused" => t.get("ask-other-grade"),
         "ledger-unwritable" | "internal" => t.get("tell-administrator"),
         _ => String::new(),
     };
-    ProblemPage { title, detail: words(t, problem), remedy, rule: problem.rule.clone(), f }
+    ProblemPage {
+        title,
+        detail: words(t, problem),
+        remedy,
+        rule: problem.rule.clone(),
+        f,
+    }
 }
 
 /// What a problem says in the reader's language: the rule's words, the kind's, or the English detail.
@@ -151,13 +178,20 @@ fn words(t: Text, problem: &Problem) -> String {
 /// Percent-encodes what goes into a query.
 fn escape(text: &str) -> String {
     text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 
 /// Where to go after an act: an address of ours, never another site's.
 fn back(given: &str) -> &str {
-    let ours = given.starts_with('/') && !given.starts_with("//") && !given.contains(['\\', '\n', '\r']) && given.len() <= 512;
+    let ours =
+        given.starts_with('/') && !given.starts_with("//") && !given.contains(['\\', '\n', '\r']) && given.len() <= 512;
     if ours { given } else { "/" }
 }
 

@@ -109,8 +109,11 @@ pub(super) async fn page(
                 let zone = caller.state.zone();
                 page.checked_window = when::window(range.start(), range.end(), &zone);
                 for camera in cameras {
-                    let Some(found) = caller.state.camera(camera) else { continue };
-                    page.checked.push(camera_row(&app, t, &found.name, camera, range, &zone)?);
+                    let Some(found) = caller.state.camera(camera) else {
+                        continue;
+                    };
+                    page.checked
+                        .push(camera_row(&app, t, &found.name, camera, range, &zone)?);
                 }
             }
             Err(id) => page.message = Some(t.get(id)),
@@ -138,7 +141,10 @@ pub(super) async fn submit(
         Ok(told) => told,
         Err(id) => return again(t.get(id), StatusCode::UNPROCESSABLE_ENTITY),
     };
-    let Some((kind, ground)) = GROUNDS.into_iter().find(|choice| ground_value(*choice) == fields.one("ground")) else {
+    let Some((kind, ground)) = GROUNDS
+        .into_iter()
+        .find(|choice| ground_value(*choice) == fields.one("ground"))
+    else {
         return again(t.get("rule-ground-required"), StatusCode::UNPROCESSABLE_ENTITY);
     };
     let recipient = (kind == RequestKind::Provision).then(|| Recipient {
@@ -155,7 +161,12 @@ pub(super) async fn submit(
         copy: fields.one("form") == "copy",
         recipient,
     };
-    match app.record.file_request(caller.person, draft).await.map_err(Problem::from) {
+    match app
+        .record
+        .file_request(caller.person, draft)
+        .await
+        .map_err(Problem::from)
+    {
         Ok(id) => Ok(Redirect::to(&format!("/requests/{id}")).into_response()),
         Err(problem) if problem.status == StatusCode::UNPROCESSABLE_ENTITY => again(words(t, &problem), problem.status),
         Err(problem) => Err(problem),
@@ -169,8 +180,20 @@ fn told(app: &App, caller: &Caller, fields: &Fields) -> Result<(Vec<CameraId>, T
         return Err("request-needs-camera");
     }
     let day: Date = fields.one("day").parse().map_err(|_| "request-needs-time")?;
-    let slots: Vec<u8> = fields.all("slot").filter_map(|slot| slot.parse().ok()).filter(|slot| *slot < 48).collect();
-    let range = window(day, &slots, fields.one("from"), fields.one("to"), !fields.one("about").is_empty(), &caller.state.zone(), app.now())?;
+    let slots: Vec<u8> = fields
+        .all("slot")
+        .filter_map(|slot| slot.parse().ok())
+        .filter(|slot| *slot < 48)
+        .collect();
+    let range = window(
+        day,
+        &slots,
+        fields.one("from"),
+        fields.one("to"),
+        !fields.one("about").is_empty(),
+        &caller.state.zone(),
+        app.now(),
+    )?;
     Ok((cameras, range))
 }
 
@@ -188,13 +211,22 @@ fn window(
         let midnight = day.to_zoned(zone.clone()).map_err(|_| "request-needs-time")?;
         // Wall-clock arithmetic: on a day that loses or gains an hour, 14:00 is still 14:00.
         let civil = midnight.datetime().date().to_datetime(Time::midnight());
-        let span = jiff::Span::new().try_minutes(minutes).and_then(|span| span.try_seconds(seconds)).map_err(|_| "request-needs-time")?;
-        let local = civil.checked_add(span).and_then(|local| local.to_zoned(zone.clone())).map_err(|_| "request-needs-time")?;
+        let span = jiff::Span::new()
+            .try_minutes(minutes)
+            .and_then(|span| span.try_seconds(seconds))
+            .map_err(|_| "request-needs-time")?;
+        let local = civil
+            .checked_add(span)
+            .and_then(|local| local.to_zoned(zone.clone()))
+            .map_err(|_| "request-needs-time")?;
         Ok(local.timestamp().as_microsecond())
     };
     let exact = |text: &str| {
         let time: Time = text.parse().map_err(|_| "request-needs-time")?;
-        at(i64::from(time.hour()) * 60 + i64::from(time.minute()), i64::from(time.second()))
+        at(
+            i64::from(time.hour()) * 60 + i64::from(time.minute()),
+            i64::from(time.second()),
+        )
     };
     let (mut start, mut end) = match (from.is_empty(), to.is_empty(), slots.iter().min(), slots.iter().max()) {
         (false, false, ..) => (exact(from)?, exact(to)?),
@@ -231,7 +263,12 @@ fn draw(app: &App, caller: &Caller, f: Frame, fields: &Fields) -> Page {
         .map(|camera| {
             let id = camera.id.to_string();
             let chosen = chosen_cameras.contains(&id.as_str());
-            CameraChoice { id, name: camera.name.clone(), location: camera.location.clone(), chosen }
+            CameraChoice {
+                id,
+                name: camera.name.clone(),
+                location: camera.location.clone(),
+                chosen,
+            }
         })
         .collect();
     cameras.sort_by(|one, other| one.name.cmp(&other.name));
@@ -240,7 +277,9 @@ fn draw(app: &App, caller: &Caller, f: Frame, fields: &Fields) -> Page {
     }
     let kept = u32::from(app.record.rules().at(app.now(), &zone).footage_days);
     let day = |back: u32| {
-        let date = today.checked_sub(jiff::Span::new().days(i64::from(back))).unwrap_or(today);
+        let date = today
+            .checked_sub(jiff::Span::new().days(i64::from(back)))
+            .unwrap_or(today);
         let label = match back {
             0 => t.get("today"),
             1 => t.get("yesterday"),
@@ -248,7 +287,12 @@ fn draw(app: &App, caller: &Caller, f: Frame, fields: &Fields) -> Page {
         };
         let date_text = date.strftime("%m-%d").to_string();
         let is_chosen = chosen == Some(date) || (chosen.is_none() && back == 0);
-        DayChoice { value: date.to_string(), label, date: date_text, chosen: is_chosen }
+        DayChoice {
+            value: date.to_string(),
+            label,
+            date: date_text,
+            chosen: is_chosen,
+        }
     };
     let slots_chosen: Vec<u8> = fields.all("slot").filter_map(|slot| slot.parse().ok()).collect();
     let slots = (0..48_u8)
@@ -283,7 +327,11 @@ fn draw(app: &App, caller: &Caller, f: Frame, fields: &Fields) -> Page {
             .map(|choice| {
                 let value = ground_value(choice);
                 let chosen = fields.one("ground") == value;
-                GroundChoice { key: format!("ground-{}", value.replace('/', "-")), value, chosen }
+                GroundChoice {
+                    key: format!("ground-{}", value.replace('/', "-")),
+                    value,
+                    chosen,
+                }
             })
             .collect(),
         agency: fields.one("agency").to_owned(),
@@ -295,7 +343,15 @@ fn draw(app: &App, caller: &Caller, f: Frame, fields: &Fields) -> Page {
     }
 }
 
-const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const WEEKDAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 
 #[cfg(test)]
 mod tests {
@@ -322,7 +378,11 @@ mod tests {
             (&[], "13:02", "13:01", false, Err("request-needs-order")),
             (&[20], "13:02", "", false, Ok("2026-11-22 10:00 – 10:30")),
         ] {
-            assert_eq!(asked(slots, from, to, about).as_deref(), expected.as_ref().copied().map_err(|id| id), "{slots:?} {from} {to}");
+            assert_eq!(
+                asked(slots, from, to, about).as_deref(),
+                expected.as_ref().copied().map_err(|id| id),
+                "{slots:?} {from} {to}"
+            );
         }
     }
 }

@@ -112,14 +112,27 @@ pub(super) async fn decide(
     }
 }
 
-fn draw(app: &App, caller: &Caller, f: Frame, request: &FootageRequest, message: Option<String>) -> Result<Page, Problem> {
+fn draw(
+    app: &App,
+    caller: &Caller,
+    f: Frame,
+    request: &FootageRequest,
+    message: Option<String>,
+) -> Result<Page, Problem> {
     let t = f.t;
     let state = &caller.state;
     let zone = state.zone();
     let (due_words, due_class) = due(t, app, request, &zone);
     let mut cameras = Vec::with_capacity(request.cameras.len());
     for camera in &request.cameras {
-        cameras.push(camera_row(app, t, &camera_name(state, *camera), *camera, request.range, &zone)?);
+        cameras.push(camera_row(
+            app,
+            t,
+            &camera_name(state, *camera),
+            *camera,
+            request.range,
+            &zone,
+        )?);
     }
     Ok(Page {
         id: request.id.to_string(),
@@ -130,9 +143,14 @@ fn draw(app: &App, caller: &Caller, f: Frame, request: &FootageRequest, message:
         open: request.state == RequestState::Received,
         due: due_words,
         due_class,
-        due_date: when::zoned(UtcMicros::new(request.due.get() - 1), &zone).strftime("%Y-%m-%d").to_string(),
+        due_date: when::zoned(UtcMicros::new(request.due.get() - 1), &zone)
+            .strftime("%Y-%m-%d")
+            .to_string(),
         next: next(app, caller, t, request),
-        grounds: RefusalGround::ALL.iter().map(|ground| (ground.word(), t.get(&format!("refusal-{ground}")))).collect(),
+        grounds: RefusalGround::ALL
+            .iter()
+            .map(|ground| (ground.word(), t.get(&format!("refusal-{ground}"))))
+            .collect(),
         cameras,
         window: when::window(request.range.start(), request.range.end(), &zone),
         form_key: if request.copy { "form-copy" } else { "form-view" },
@@ -156,15 +174,25 @@ pub(super) fn camera_row(
 ) -> Result<CameraRow, Problem> {
     let coverage = bars::bar(app, t, camera, range, zone)?;
     let (verdict, class) = coverage.verdict();
-    Ok(CameraRow { name: name.to_owned(), class, verdict: t.get(verdict), coverage })
+    Ok(CameraRow {
+        name: name.to_owned(),
+        class,
+        verdict: t.get(verdict),
+        coverage,
+    })
 }
 
 fn next(app: &App, caller: &Caller, t: Text, request: &FootageRequest) -> Next {
     let state = &caller.state;
-    let resource = Resource::Request { request: request.id, requester: request.requester };
+    let resource = Resource::Request {
+        request: request.id,
+        requester: request.requester,
+    };
     match request.state {
         RequestState::Received if caller.could(app, Action::DecideRequest, resource) => Next::Decide,
-        RequestState::Received if request.requester == caller.person && app_decides(caller) => Next::Nothing(t.get("why-not-yours")),
+        RequestState::Received if request.requester == caller.person && app_decides(caller) => {
+            Next::Nothing(t.get("why-not-yours"))
+        }
         RequestState::Received => Next::Nothing(t.get("why-waiting")),
         RequestState::Refused => {
             let ground = match request.decision.as_ref().map(|decision| &decision.verdict) {
@@ -175,14 +203,21 @@ fn next(app: &App, caller: &Caller, t: Text, request: &FootageRequest) -> Next {
         }
         RequestState::Withdrawn => Next::Nothing(t.get("why-withdrawn")),
         RequestState::Approved | RequestState::PartlyApproved => {
-            let Some(grant) = state.grant_of(request.id) else { return Next::Nothing(t.get("why-answered")) };
+            let Some(grant) = state.grant_of(request.id) else {
+                return Next::Nothing(t.get("why-answered"));
+            };
             if grant.grant.viewer != caller.person {
                 return Next::Nothing(t.with("why-not-viewer", "name", person_view(state, grant.grant.viewer).name));
             }
             match allowed_on_grant(state, caller.person, grant.grant.id, None, Action::Play, app.now()) {
                 Ok((record, _)) => {
-                    let until = record.minutes_end().map_or(grant.grant.not_after, |end| end.min(grant.grant.not_after));
-                    Next::Watch { until: when::minute(until, &state.zone()), export: record.copy() }
+                    let until = record
+                        .minutes_end()
+                        .map_or(grant.grant.not_after, |end| end.min(grant.grant.not_after));
+                    Next::Watch {
+                        until: when::minute(until, &state.zone()),
+                        export: record.copy(),
+                    }
                 }
                 Err(refusal) => {
                     let id = format!("rule-{}", refusal.rule);
@@ -202,10 +237,18 @@ fn steps(caller: &Caller, t: Text, request: &FootageRequest) -> Vec<Step> {
     let zone = state.zone();
     let by = |what: String, person| {
         let name = person_view(state, person).name;
-        t.with2("by-whom", ("what", what), ("name", if name.is_empty() { t.get("somebody") } else { name }))
+        t.with2(
+            "by-whom",
+            ("what", what),
+            ("name", if name.is_empty() { t.get("somebody") } else { name }),
+        )
     };
     let at = |instant| when::second(instant, &zone);
-    let mut steps = vec![Step { at: at(request.filed_at), what: by(t.get("step-filed"), request.requester), note: None }];
+    let mut steps = vec![Step {
+        at: at(request.filed_at),
+        what: by(t.get("step-filed"), request.requester),
+        note: None,
+    }];
     if let Some(decision) = &request.decision {
         let what = match &decision.verdict {
             Verdict::Approve => t.get("step-approved"),
@@ -213,18 +256,34 @@ fn steps(caller: &Caller, t: Text, request: &FootageRequest) -> Vec<Step> {
             Verdict::Refuse { ground } => t.with("step-refused", "ground", t.get(&format!("refusal-{ground}"))),
         };
         let note = Some(decision.note.clone()).filter(|note| !note.is_empty());
-        steps.push(Step { at: at(decision.at), what: by(what, decision.by), note });
+        steps.push(Step {
+            at: at(decision.at),
+            what: by(what, decision.by),
+            note,
+        });
     }
     if let Some(grant) = state.grant_of(request.id) {
         if let Some(first) = grant.first_play {
-            steps.push(Step { at: at(first), what: by(t.get("step-viewed"), grant.grant.viewer), note: None });
+            steps.push(Step {
+                at: at(first),
+                what: by(t.get("step-viewed"), grant.grant.viewer),
+                note: None,
+            });
         }
         for export in state.exports().filter(|export| export.grant == grant.grant.id) {
-            steps.push(Step { at: at(export.at), what: by(t.get("step-exported"), grant.grant.viewer), note: None });
+            steps.push(Step {
+                at: at(export.at),
+                what: by(t.get("step-exported"), grant.grant.viewer),
+                note: None,
+            });
         }
     }
     if request.state == RequestState::Withdrawn {
-        steps.push(Step { at: String::new(), what: by(t.get("step-withdrawn"), request.requester), note: None });
+        steps.push(Step {
+            at: String::new(),
+            what: by(t.get("step-withdrawn"), request.requester),
+            note: None,
+        });
     }
     steps
 }

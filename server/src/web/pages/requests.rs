@@ -54,18 +54,27 @@ pub(super) async fn page(
         .into_iter()
         .map(|request| {
             let (due, due_class) = due(t, &app, request, &zone);
-            let resource = Resource::Request { request: request.id, requester: request.requester };
+            let resource = Resource::Request {
+                request: request.id,
+                requester: request.requester,
+            };
             Row {
                 id: request.id.to_string(),
                 title: t.with("request-title", "number", request.number),
                 due,
                 due_class,
                 window: when::window(request.range.start(), request.range.end(), &zone),
-                cameras: request.cameras.iter().map(|camera| camera_name(&caller.state, *camera)).collect::<Vec<_>>().join(", "),
+                cameras: request
+                    .cameras
+                    .iter()
+                    .map(|camera| camera_name(&caller.state, *camera))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 asked_by: person_view(&caller.state, request.requester).name,
                 state_key: format!("state-{}", request.state),
                 state_class: state_class(request.state),
-                mine_to_decide: request.state == RequestState::Received && caller.could(&app, Action::DecideRequest, resource),
+                mine_to_decide: request.state == RequestState::Received
+                    && caller.could(&app, Action::DecideRequest, resource),
             }
         })
         .collect();

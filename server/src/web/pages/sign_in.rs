@@ -31,13 +31,30 @@ pub(super) struct Asked {
     back: Option<String>,
 }
 
-pub(super) async fn page(State(app): State<Arc<App>>, headers: HeaderMap, Query(asked): Query<Asked>) -> Result<Response, Problem> {
-    let language = asked.lang.as_deref().and_then(Language::from_tag).unwrap_or_else(|| caller::language(&app, None, &headers));
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Problem> {
+    let language = asked
+        .lang
+        .as_deref()
+        .and_then(Language::from_tag)
+        .unwrap_or_else(|| caller::language(&app, None, &headers));
     let f = Frame::new(&app, None, Text::of(language), "", "/sign-in");
-    render(&Page { f, message: None, name: String::new(), back: back(asked.back.as_deref().unwrap_or("/")).to_owned() })
+    render(&Page {
+        f,
+        message: None,
+        name: String::new(),
+        back: back(asked.back.as_deref().unwrap_or("/")).to_owned(),
+    })
 }
 
-pub(super) async fn submit(State(app): State<Arc<App>>, headers: HeaderMap, fields: Fields) -> Result<Response, Problem> {
+pub(super) async fn submit(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    fields: Fields,
+) -> Result<Response, Problem> {
     let language = Language::from_tag(fields.one("language")).unwrap_or(app.config.site.language);
     let t = Text::of(language);
     let password = Zeroizing::new(fields.one("password").to_owned());
@@ -49,7 +66,9 @@ pub(super) async fn submit(State(app): State<Arc<App>>, headers: HeaderMap, fiel
             }
             app.choose_language(person, language);
             let mut response = Redirect::to(back(fields.one("back"))).into_response();
-            response.headers_mut().insert(header::SET_COOKIE, caller::cookie(&app, &session)?);
+            response
+                .headers_mut()
+                .insert(header::SET_COOKIE, caller::cookie(&app, &session)?);
             Ok(response)
         }
         Err(error) => {
@@ -63,7 +82,11 @@ pub(super) async fn submit(State(app): State<Arc<App>>, headers: HeaderMap, fiel
                 back: back(fields.one("back")).to_owned(),
             };
             let mut response = render(&page)?;
-            *response.status_mut() = if problem.status == StatusCode::UNAUTHORIZED { StatusCode::FORBIDDEN } else { problem.status };
+            *response.status_mut() = if problem.status == StatusCode::UNAUTHORIZED {
+                StatusCode::FORBIDDEN
+            } else {
+                problem.status
+            };
             Ok(response)
         }
     }
@@ -74,7 +97,9 @@ pub(super) async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) ->
         app.door.sessions().end(token);
     }
     let mut response = Redirect::to("/sign-in").into_response();
-    response.headers_mut().insert(header::SET_COOKIE, caller::no_cookie(&app)?);
+    response
+        .headers_mut()
+        .insert(header::SET_COOKIE, caller::no_cookie(&app)?);
     Ok(response)
 }
 

@@ -59,7 +59,10 @@ pub(super) async fn page(
             .grant
             .cameras
             .iter()
-            .map(|camera| Choice { id: camera.to_string(), name: camera_name(&caller.state, *camera) })
+            .map(|camera| Choice {
+                id: camera.to_string(),
+                name: camera_name(&caller.state, *camera),
+            })
             .collect(),
     })
 }

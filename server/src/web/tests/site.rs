@@ -32,7 +32,9 @@ use crate::record::rules::Rules;
 use crate::record::terms::LocationClass;
 use crate::record::{Actor, Record, Row};
 use crate::retention::Retention;
-use crate::retrieval::footage::{CameraState, Footage, FootageError, Pending, Sealed, SegmentInfo, Stretch, StretchKind};
+use crate::retrieval::footage::{
+    CameraState, Footage, FootageError, Pending, Sealed, SegmentInfo, Stretch, StretchKind,
+};
 use crate::retrieval::{Retrieval, clip};
 use crate::web::guard::Guard;
 use crate::web::{App, AppParts, router};
@@ -42,7 +44,11 @@ pub(super) const START: i64 = 1_795_323_600 * SECOND_US;
 pub(super) const PASSWORD: &str = "correct-horse-battery-9";
 
 fn full() -> LedgerError {
-    LedgerError::Unwritable { step: "write", path: "journal".into(), cause: Arc::new(std::io::ErrorKind::StorageFull.into()) }
+    LedgerError::Unwritable {
+        step: "write",
+        path: "journal".into(),
+        cause: Arc::new(std::io::ErrorKind::StorageFull.into()),
+    }
 }
 
 /// A ledger that fails when told to.
@@ -57,7 +63,11 @@ impl LedgerPort for Breakable {
         Box::pin(async move {
             let broken = self.broken.load(Ordering::SeqCst);
             self.failing.store(broken, Ordering::SeqCst);
-            if broken { Err(full()) } else { LedgerPort::append(&self.ledger, rows).await }
+            if broken {
+                Err(full())
+            } else {
+                LedgerPort::append(&self.ledger, rows).await
+            }
         })
     }
     fn len(&self) -> u64 {
@@ -81,14 +91,32 @@ pub(super) struct Made {
 impl Footage for Made {
     fn segments(&self, _: CameraId, range: TimeRange, limit: usize) -> Result<Vec<SegmentInfo>, FootageError> {
         let all = self.segments.lock().unwrap();
-        Ok(all.iter().map(|(info, _)| info.clone()).filter(|info| info.range.overlaps(&range)).take(limit).collect())
+        Ok(all
+            .iter()
+            .map(|(info, _)| info.clone())
+            .filter(|info| info.range.overlaps(&range))
+            .take(limit)
+            .collect())
     }
     fn segment(&self, _: CameraId, seq: u64) -> Result<Option<SegmentInfo>, FootageError> {
-        Ok(self.segments.lock().unwrap().iter().map(|(info, _)| info.clone()).find(|info| info.seq == seq))
+        Ok(self
+            .segments
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(info, _)| info.clone())
+            .find(|info| info.seq == seq))
     }
     fn coverage(&self, camera: CameraId, range: TimeRange, _: usize) -> Result<Vec<Stretch>, FootageError> {
         let kept = self.segments(camera, range, usize::MAX)?;
-        Ok(kept.iter().filter_map(|info| info.range.intersect(&range)).map(|range| Stretch { range, kind: StretchKind::Kept }).collect())
+        Ok(kept
+            .iter()
+            .filter_map(|info| info.range.intersect(&range))
+            .map(|range| Stretch {
+                range,
+                kind: StretchKind::Kept,
+            })
+            .collect())
     }
     fn sealed(&self, _: CameraId, seq: u64) -> Pending<'_, Result<Sealed, FootageError>> {
         Box::pin(async move {
@@ -100,7 +128,10 @@ impl Footage for Made {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(bytes).unwrap();
             rewind(&mut file);
-            Ok(Sealed { extent: Extent::complete(bytes.len() as u64).unwrap(), file })
+            Ok(Sealed {
+                extent: Extent::complete(bytes.len() as u64).unwrap(),
+                file,
+            })
         })
     }
     fn prefetch(&self, _: CameraId, _: Vec<u64>) {}
@@ -144,13 +175,26 @@ impl Answer {
     /// Status and the problem's kind and rule.
     #[track_caller]
     pub(super) fn problem(&self) -> (u16, String, Option<String>) {
-        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{}", self.text());
+        assert_eq!(
+            self.headers[header::CONTENT_TYPE],
+            "application/problem+json",
+            "{}",
+            self.text()
+        );
         let body = self.json();
         for field in ["title", "detail", "remedy"] {
-            assert!(body[field].as_str().is_some_and(|text| !text.is_empty()), "{field} is missing in {body}");
+            assert!(
+                body[field].as_str().is_some_and(|text| !text.is_empty()),
+                "{field} is missing in {body}"
+            );
         }
         assert_eq!(body["status"], self.status.as_u16());
-        let kind = body["type"].as_str().unwrap().strip_prefix("urn:custody:problem:").unwrap().to_owned();
+        let kind = body["type"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("urn:custody:problem:")
+            .unwrap()
+            .to_owned();
         (self.status.as_u16(), kind, body["rule"].as_str().map(str::to_owned))
     }
     /// The session's cookie, as a browser sends it back.
@@ -166,12 +210,28 @@ impl Site {
         let data = folder.path();
         let clock = ManualClock::new(UtcMicros::new(START));
         let shared: SharedClock = Arc::new(clock.clone());
-        let ledger = Ledger::open(&data.join("ledger"), LedgerOptions { origin: "test.invalid/log".into(), create: true }).unwrap();
+        let ledger = Ledger::open(
+            &data.join("ledger"),
+            LedgerOptions {
+                origin: "test.invalid/log".into(),
+                create: true,
+            },
+        )
+        .unwrap();
         let (broken, failing) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let port = Breakable { ledger: ledger.clone(), broken: broken.clone(), failing: failing.clone() };
+        let port = Breakable {
+            ledger: ledger.clone(),
+            broken: broken.clone(),
+            failing: failing.clone(),
+        };
         let record = Record::open(Arc::new(port), Rules::kr(), shared.clone()).unwrap();
         record.create_site("Clinic", "Asia/Seoul").await.unwrap();
-        for (name, grade) in [("asker", Grade::Asks), ("other", Grade::Asks), ("decider", Grade::Decides), ("admin", Grade::Administers)] {
+        for (name, grade) in [
+            ("asker", Grade::Asks),
+            ("other", Grade::Asks),
+            ("decider", Grade::Decides),
+            ("admin", Grade::Administers),
+        ] {
             let draft = PersonDraft {
                 name: name.into(),
                 display: format!("{name} <b>"),
@@ -188,8 +248,14 @@ impl Site {
             legal_ground: "PIPA 25(1)".into(),
         };
         let camera = record.add_camera(Actor::Console, draft).await.unwrap();
-        let keyholder: Arc<dyn Keyholder> = Arc::new(FileHolder::open(&data.join("keyholder"), shared.clone()).unwrap());
-        let retention = Retention::new(record.clone(), keyholder.clone(), Arc::new(|_, _| Ok(0)), Retention::system_monotonic());
+        let keyholder: Arc<dyn Keyholder> =
+            Arc::new(FileHolder::open(&data.join("keyholder"), shared.clone()).unwrap());
+        let retention = Retention::new(
+            record.clone(),
+            keyholder.clone(),
+            Arc::new(|_, _| Ok(0)),
+            Retention::system_monotonic(),
+        );
         let tick = retention.tick().await;
         assert_eq!(tick.alarms, Vec::<String>::new());
 
@@ -203,12 +269,22 @@ impl Site {
             failing.clone(),
             shared.clone(),
         ));
-        let config = config::parse(data, std::path::Path::new("test"), "[site]\nname = \"Clinic\"\nlanguage = \"en\"\n").unwrap();
+        let config = config::parse(
+            data,
+            std::path::Path::new("test"),
+            "[site]\nname = \"Clinic\"\nlanguage = \"en\"\n",
+        )
+        .unwrap();
         let app = App::new(AppParts {
             config: Arc::new(config),
             clock: shared,
             record: record.clone(),
-            exports: Arc::new(Exports::new(record.clone(), retrieval.clone(), seen.clone(), ledger.clone())),
+            exports: Arc::new(Exports::new(
+                record.clone(),
+                retrieval.clone(),
+                seen.clone(),
+                ledger.clone(),
+            )),
             ledger,
             ledger_failing: failing,
             door: Door::new(record.clone(), Arc::new(Sessions::new())),
@@ -216,9 +292,20 @@ impl Site {
             retrieval,
             other_metrics: Box::new(String::new),
         });
-        let guard = Guard { hosts: vec!["localhost".into()], tls: false };
+        let guard = Guard {
+            hosts: vec!["localhost".into()],
+            tls: false,
+        };
         let router = router(Arc::new(app), Arc::new(guard));
-        let site = Self { _folder: folder, clock, record, footage, broken, camera, router };
+        let site = Self {
+            _folder: folder,
+            clock,
+            record,
+            footage,
+            broken,
+            camera,
+            router,
+        };
         for seq in 0..3 {
             site.film(seq, "avc1");
         }
@@ -236,7 +323,12 @@ impl Site {
         let mut plain = init_section(&VideoParameters::from_parameter_sets(&sets, 64, 48).unwrap()).unwrap();
         for part in 0..5_u64 {
             let at = clip::ticks(t_start) + part * 180_000;
-            let samples = [true, false].map(|sync| Sample { size: 4, duration: 90_000, composition_offset: 0, sync });
+            let samples = [true, false].map(|sync| Sample {
+                size: 4,
+                duration: 90_000,
+                composition_offset: 0,
+                sync,
+            });
             plain.extend(fragment_head(part as u32 + 1, at, &samples).unwrap());
             plain.extend([0, 0, 0, 0, 1, seq as u8, part as u8, 1]);
             plain.extend(free_box(40).unwrap());
@@ -277,11 +369,18 @@ impl Site {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 64 << 20).await.unwrap().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub(super) async fn get(&self, session: &str, path: &str) -> Answer {
-        let request = Request::get(path).header("host", "localhost").header("cookie", session).body(Body::empty());
+        let request = Request::get(path)
+            .header("host", "localhost")
+            .header("cookie", session)
+            .body(Body::empty());
         self.send(request.unwrap()).await
     }
 
@@ -306,7 +405,13 @@ impl Site {
     }
 
     pub(super) async fn sign_in(&self, name: &str) -> String {
-        let answer = self.post("", "/api/v1/session", serde_json::json!({"name": name, "password": PASSWORD})).await;
+        let answer = self
+            .post(
+                "",
+                "/api/v1/session",
+                serde_json::json!({"name": name, "password": PASSWORD}),
+            )
+            .await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.cookie()
     }
@@ -328,16 +433,27 @@ impl Site {
         assert_eq!(filed.status, 201, "{}", filed.text());
         let request = filed.json()["id"].as_str().unwrap().to_owned();
         let path = format!("/api/v1/requests/{request}/decision");
-        let decided = self.post(&decider, &path, serde_json::json!({"decision": "approve"})).await;
+        let decided = self
+            .post(&decider, &path, serde_json::json!({"decision": "approve"}))
+            .await;
         assert_eq!(decided.status, 200, "{}", decided.text());
         let grant = decided.json()["grant"].as_str().unwrap().to_owned();
         let media = format!("/api/v1/grants/{grant}/{}", self.camera);
-        Granted { asker, decider, request, grant, media }
+        Granted {
+            asker,
+            decider,
+            request,
+            grant,
+            media,
+        }
     }
 
     /// The rows of the ledger, newest last.
     pub(super) fn rows(&self) -> Vec<Row> {
-        (0..self.record.state().rows()).filter_map(|row| self.record.entry(row).unwrap()).map(|entry| entry.row).collect()
+        (0..self.record.state().rows())
+            .filter_map(|row| self.record.entry(row).unwrap())
+            .map(|entry| entry.row)
+            .collect()
     }
 
     /// Rules of the refusals that are rows.
