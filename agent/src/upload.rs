@@ -164,7 +164,11 @@ impl Uploader {
 
     async fn cannot(&mut self, address: &str, reason: &str, outcome: Outcome) -> Result<Outcome, UploadError> {
         let headers = [("custody-reason", reason)];
-        let answer = self.connection().await?.send("DELETE", address, &headers, Payload::Empty).await?;
+        let answer = self
+            .connection()
+            .await?
+            .send("DELETE", address, &headers, Payload::Empty)
+            .await?;
         // Not wanted any more is as good as told.
         if answer.status.is_success() || answer.status == http::StatusCode::NOT_FOUND {
             return Ok(outcome);

@@ -8,6 +8,7 @@
 
 mod boot;
 mod chain;
+mod coverage;
 mod note;
 mod pulse;
 mod recovery;
@@ -26,10 +27,8 @@ use std::sync::Arc;
 use custody_shared::id::{BootId, KeyId};
 use custody_shared::message::Faults;
 use custody_shared::segment::Header;
-use custody_shared::statement::{
-    ClockSource, ClockStep, CodecParameters, Gap, GapCause, Kind, SegmentStatement, Timing,
-};
-use custody_shared::time::{SharedClock, TimeRange, UtcMicros};
+use custody_shared::statement::{ClockSource, CodecParameters, GapCause, Kind, SegmentStatement, Timing};
+use custody_shared::time::{SharedClock, UtcMicros};
 use serde::{Deserialize, Serialize};
 
 pub use boot::{Opening, open};
@@ -38,21 +37,14 @@ pub use pulse::Pulse;
 pub use recovery::{codec_of, hash_file};
 pub use segment_dir::{Survey, find as find_segment_file, survey};
 
-use crate::failure::Failure;
 use crate::files;
 use crate::key_shelf::KeyShelf;
 use crate::paths::{Day, Folder, SegmentFolder, segment_name};
 use crate::segmenter::{Action, FragmentData};
 use crate::trusted_time::TrustedTime;
+use coverage::Pause;
 use note::{Note, NoteFile};
 use sealed_file::{SealedFile, WriteError};
-
-/// Two stretches this close belong together, µs: the distance of two pictures is not a gap.
-const TOUCHING_US: i64 = 100_000;
-/// A pause that goes on is stated after this long, so that it is on record before it ends, µs …
-const FIRST_PIECE_US: i64 = 15_000_000;
-/// … and then once in this long, µs.
-const NEXT_PIECE_US: i64 = 600_000_000;
 
 /// Answers how many bytes are free; the system's answer, or a test's.
 pub type FreeBytes = Box<dyn Fn(&Path) -> io::Result<u64> + Send>;
@@ -76,13 +68,6 @@ pub struct Keeper {
     key_in_use: Option<KeyId>,
     last_shape: Option<(CodecParameters, Shape)>,
     pause: Option<Pause>,
-}
-
-/// Recording waits for the disk or a key.
-#[derive(Debug)]
-struct Pause {
-    /// Whether a part of it has been stated already.
-    stated: bool,
 }
 
 /// What only a segment's end tells about its pictures; until then the segment before is the best guess, where the codec is the same.
@@ -146,7 +131,14 @@ impl Keeper {
                     b_frames,
                     timing,
                     ..
-                } => self.end(t_end, Some(Shape { closed_gop, b_frames, timing })),
+                } => self.end(
+                    t_end,
+                    Some(Shape {
+                        closed_gop,
+                        b_frames,
+                        timing,
+                    }),
+                ),
                 Action::Gap { range, cause } => self.gap(range, cause),
                 Action::ClockStep {
                     offset_us,
@@ -166,41 +158,6 @@ impl Keeper {
             }
             Err(cause) => self.pause_at(t_start, cause),
         }
-    }
-
-    /// Recording cannot go on at `at`; it is tried again with every new segment.
-    fn pause_at(&mut self, at: UtcMicros, cause: GapCause) {
-        self.pulse.set_recording(false);
-        let until = *self.covered_until.get_or_insert(at);
-        let goes_on = cause == self.hole_cause;
-        match &mut self.pause {
-            Some(pause) if goes_on => {
-                let patience = if pause.stated { NEXT_PIECE_US } else { FIRST_PIECE_US };
-                if at.since(until) < patience {
-                    return;
-                }
-                pause.stated = true;
-            }
-            _ => {
-                let failure = Failure::new(
-                    format!("disk of {}", self.folder.root().display()),
-                    "record",
-                    cause,
-                    match cause {
-                        GapCause::DiskFull => "free some space or use a larger disk; nothing is deleted early, and recording goes on by itself",
-                        GapCause::NoKey => "check the link to the server, which sends the keys; recording goes on by itself",
-                        _ => "check the disk and its cables; recording goes on by itself",
-                    },
-                );
-                tracing::warn!("{failure}");
-                self.pause = Some(Pause { stated: false });
-            }
-        }
-        // With the cause known so far; what comes from here on has the new one.
-        if self.cover_until(at).is_err() {
-            tracing::debug!("the gap so far waits for the disk");
-        }
-        self.hole_cause = cause;
     }
 
     fn try_begin(&mut self, t_start: UtcMicros, init: &[u8], codec: CodecParameters) -> Result<(), GapCause> {
@@ -424,50 +381,6 @@ impl Keeper {
     fn shape_of(&self, codec: &CodecParameters) -> Shape {
         let same = self.last_shape.as_ref().filter(|(last, _)| last == codec);
         same.map_or(Shape::UNKNOWN, |(_, shape)| *shape)
-    }
-
-    fn gap(&mut self, range: TimeRange, cause: GapCause) {
-        if self.recording.is_none() {
-            if self.cover_until(range.start()).is_err() {
-                tracing::debug!("a gap waits for the disk");
-            }
-            self.covered_until = Some(range.end());
-            // What follows without a word continues this.
-            self.hole_cause = cause;
-            self.pulse.set_recording(false);
-        }
-        let _ = self.state(Kind::Gap(Gap { range, cause }));
-    }
-
-    fn clock_step(&mut self, offset_us: i64, before: UtcMicros, after: UtcMicros) {
-        tracing::warn!(offset_s = offset_us / 1_000_000, "the wall clock was set");
-        let source = clock_source();
-        let _ = self.state(Kind::Clock(ClockStep {
-            offset_us,
-            source,
-            before,
-            after,
-        }));
-        if offset_us < 0 {
-            // The same hour happens twice; what comes is not a hole before what was.
-            self.covered_until = self.covered_until.map(|until| until.min(after));
-        }
-        self.hole_cause = GapCause::ClockStep;
-    }
-
-    /// States the hole between what is covered and `start`, if there is one.
-    fn cover_until(&mut self, start: UtcMicros) -> Result<(), GapCause> {
-        if let Some(until) = self.covered_until
-            && start.get().saturating_sub(until.get()) > TOUCHING_US
-            && let Ok(range) = TimeRange::new(until, start)
-        {
-            self.covered_until = Some(start);
-            self.state(Kind::Gap(Gap {
-                range,
-                cause: self.hole_cause,
-            }))?;
-        }
-        Ok(())
     }
 
     fn state(&mut self, kind: Kind) -> Result<(), GapCause> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use custody_shared::statement::Timing;
 
 use super::*;
-use crate::keeper::tests::{Rig, parameters};
+use crate::keeper::tests::rig::{Rig, parameters};
 use crate::paths::DAY_US;
 use crate::segmenter::FragmentData;
 
