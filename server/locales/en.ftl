@@ -19,7 +19,9 @@ to-start = To the start
 rule-named = Rule: { $rule }
 at = { $day } { $time }
 
-cameras-lead = The last 24 hours, as of { $time }
+as-of = As of { $time }
+last-hour = Last hour
+last-day = Last 24 hours
 cameras-empty = No camera yet
 cameras-empty-how = Add one on the server, then join its recorder with the token it prints:
 camera-recording = recording

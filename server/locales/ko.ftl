@@ -19,7 +19,9 @@ to-start = 처음으로
 rule-named = 규칙: { $rule }
 at = { $day } { $time }
 
-cameras-lead = 최근 24시간 · { $time } 현재
+as-of = { $time } 현재
+last-hour = 최근 1시간
+last-day = 최근 24시간
 cameras-empty = 아직 카메라가 없습니다
 cameras-empty-how = 서버에서 카메라를 추가한 뒤, 출력된 토큰으로 녹화기를 등록하십시오.
 camera-recording = 녹화 중

@@ -10,8 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // The log goes to standard error; CUSTODY_LOG chooses what, as in `info,custody_server::ingest=debug`.
-    let filter = EnvFilter::try_from_env("CUSTODY_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttd=warn"));
+    // The log goes to standard error; CUSTODY_LOG chooses what, as in `info,custody_server::ingest=debug`. The embedded
+    // broker tells of every connection, some of them as errors; what matters of it is said by the gate in front of it.
+    let wanted = std::env::var("CUSTODY_LOG").unwrap_or_else(|_| "info".into());
+    let filter = EnvFilter::new(format!("rumqttd=warn,rumqttd::router::routing=off,{wanted}"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -241,7 +241,8 @@ try {
   from = Date.parse(grant.range.from);
   to = Date.parse(grant.range.to);
   wire();
-  const first = grant.cameras.find((one) => one.stretches.some((stretch) => stretch.kind === "kept")) ?? grant.cameras[0];
+  const kept = grant.cameras.filter((one) => one.stretches.some((stretch) => stretch.kind === "kept"));
+  const first = kept.find((one) => one.playable) ?? kept[0] ?? grant.cameras[0];
   const radio = /** @type {HTMLInputElement | null} */ (root.querySelector(`input[name=camera][value="${first.id}"]`));
   if (radio) radio.checked = true;
   show(first, null);

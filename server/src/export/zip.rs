@@ -216,9 +216,8 @@ mod tests {
                 crc32: 2,
             });
             let end = zip.finish();
-            assert_eq!(
+            assert!(
                 end.windows(4).any(|four| four == 0x0606_4b50_u32.to_le_bytes()),
-                true,
                 "{size}: the directory lies beyond"
             );
         }

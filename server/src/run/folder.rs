@@ -43,6 +43,9 @@ pub enum FolderError {
     /// There is no site.
     #[error("data folder {0}: there is no site; `custody-server init --data {0} --name NAME` makes one")]
     Missing(PathBuf),
+    /// `init` was cut short.
+    #[error("data folder {0}: `custody-server init` did not finish here; run it again, it goes on where it ended")]
+    Unfinished(PathBuf),
     /// A part that does not open.
     #[error("{part}: {reason}")]
     Part {
@@ -212,9 +215,6 @@ pub async fn create(
     settings: &str,
     clock: &SharedClock,
 ) -> Result<Opened, FolderError> {
-    if path.join("ca/root.crt").exists() || path.join("ledger").exists() {
-        return Err(FolderError::Exists(path.to_owned()));
-    }
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -225,9 +225,18 @@ pub async fn create(
     if !file.exists() {
         fs::write(&file, settings).map_err(io_error("write", &file))?;
     }
-    let ca = Ca::init(&path.join("ca"), SiteId::random(), Arc::clone(clock)).map_err(part("certificate authority"))?;
+    // An `init` that was cut short goes on where it ended: the site is there once its first row is.
+    let ca = if path.join("ca/root.crt").exists() {
+        Ca::open(&path.join("ca"), Arc::clone(clock))
+    } else {
+        Ca::init(&path.join("ca"), SiteId::random(), Arc::clone(clock))
+    };
+    let ca = ca.map_err(part("certificate authority"))?;
     let site = ca.site();
     let opened = Opened::with(folder, ca, None, true, clock)?;
+    if opened.record.state().site().is_some() {
+        return Err(FolderError::Exists(path.to_owned()));
+    }
     opened
         .record
         .create_site_as(site, name, zone)

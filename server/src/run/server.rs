@@ -108,6 +108,9 @@ impl Server {
             blocking("data folder", move || Opened::open(&data, rules.as_deref(), &clock)).await??
         };
         let record = opened.record.clone();
+        if record.state().site().is_none() {
+            return Err(super::FolderError::Unfinished(config.data.clone()).into());
+        }
         let zone = record.state().site().map(|site| site.zone_name.clone());
         if zone.as_deref().is_some_and(|zone| zone != config.site.time_zone_name) {
             return Err(StartError::Part {

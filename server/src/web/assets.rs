@@ -1,4 +1,7 @@
 //! Style, scripts and the player library, embedded; nothing else is ever loaded.
+//!
+//! Scripts are plain ES modules with JSDoc types, served as they are written: a build needs no Node and no bundler, and what
+//! runs in a browser is what was reviewed.
 
 use std::sync::Arc;
 

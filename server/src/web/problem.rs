@@ -11,9 +11,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What went wrong, as an API client or a page tells it.
+/// What went wrong, as an API client or a page tells it. Boxed, so that a result holding one stays small.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Facts>);
+
+/// The facts of a problem.
+#[derive(Debug, Clone)]
+pub struct Facts {
     /// HTTP status.
     pub status: StatusCode,
     /// Stable kebab-case name; clients compare it, pages translate it.
@@ -50,6 +54,19 @@ pub struct ProblemBody {
     rule: Option<String>,
 }
 
+impl std::ops::Deref for Problem {
+    type Target = Facts;
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Facts {
+        &mut self.0
+    }
+}
+
 impl Problem {
     /// A problem of a kind that has no constructor of its own.
     pub fn new(
@@ -59,7 +76,7 @@ impl Problem {
         detail: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Box::new(Facts {
             status,
             kind,
             title,
@@ -67,7 +84,7 @@ impl Problem {
             remedy: remedy.into(),
             rule: None,
             log: None,
-        }
+        }))
     }
 
     /// Names the access rule that refused.

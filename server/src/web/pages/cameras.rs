@@ -35,7 +35,13 @@ struct Row {
     class_key: String,
     state_key: &'static str,
     state_class: &'static str,
-    coverage: Option<Bar>,
+    coverage: Option<Covered>,
+}
+
+/// The last hour and the last day: a minute is nothing in a day, a day is more than an hour tells.
+struct Covered {
+    hour: Bar,
+    day: Bar,
 }
 
 pub(super) async fn page(
@@ -50,11 +56,16 @@ pub(super) async fn page(
     let now = app.now();
     let day = TimeRange::new(UtcMicros::new(now.get() - DAY_US), now)
         .map_err(|error| Problem::internal("read the clock", error))?;
+    let hour = TimeRange::new(UtcMicros::new(now.get() - DAY_US / 24), now)
+        .map_err(|error| Problem::internal("read the clock", error))?;
     let covers = caller.could(&app, Action::SeeCoverage, Resource::Site);
     let mut cameras = Vec::new();
     for camera in caller.state.cameras() {
         let coverage = if covers {
-            Some(bars::bar(&app, t, camera.id, day, &zone)?)
+            Some(Covered {
+                hour: bars::bar(&app, t, camera.id, hour, &zone)?,
+                day: bars::bar(&app, t, camera.id, day, &zone)?,
+            })
         } else {
             None
         };

@@ -48,7 +48,7 @@ async fn the_language_follows_the_browser_until_the_person_chooses() {
     let session = site.sign_in("asker").await;
     let answer = site.submit(&session, "/language", "language=ko&back=/cameras").await;
     assert_eq!(answer.headers["location"], "/cameras");
-    assert!(site.get(&session, "/cameras").await.text().contains("최근 24시간"));
+    assert!(site.get(&session, "/cameras").await.text().contains("최근 1시간"));
 }
 
 #[tokio::test]
