@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use custody_shared::hash::Sha256Hash;
-use custody_shared::message::Faults;
 use custody_shared::statement::{Kind, SignedStatement};
 use tokio::sync::mpsc;
 
@@ -104,7 +103,7 @@ impl Uploader {
                     return tracing::info!(seq, "wanted, but not here: destroyed, or never recorded");
                 }
                 Ok(Outcome::Damaged) => {
-                    self.pulse.raise(Faults::DISK_ERROR);
+                    self.pulse.segment_damaged();
                     return tracing::error!(
                         seq,
                         "the sealed file differs from its signed statement: the disk has changed it. It is kept, and the server is told; check this disk"

@@ -189,20 +189,11 @@ impl Keeper {
     /// States every sealed file that has no statement, through the path that a failing disk uses.
     fn finish_leftovers(&mut self, codec: Option<&CodecParameters>, lost_tail: bool) -> io::Result<()> {
         let note = note::read(&self.folder.recording());
-        let mut left: Vec<(u64, PathBuf)> = Vec::new();
-        for place in segment_dir::list(&self.folder)?.into_iter().rev() {
-            let path = self.folder.segments().join(place.to_string());
-            let unstated = segment_dir::sequence(&path)?
-                .into_iter()
-                .filter(|seq| *seq >= self.next_seq);
-            let before = left.len();
-            left.extend(unstated.map(|seq| (seq, path.join(segment_name(seq)))));
-            // Numbers only grow: once a folder holds stated files alone, older ones need no look.
-            if left.len() == before && segment_dir::sequence(&path)?.first().is_some() {
-                break;
-            }
-        }
-        left.sort_unstable();
+        let left = if lost_tail || self.next_seq == 0 {
+            self.all_unstated()?
+        } else {
+            self.next_unstated()?
+        };
         let newest = left.last().map(|(seq, _)| *seq);
         for (seq, path) in left {
             // With the log's end lost, the server knows the older ones as they are: they must not be cut.
@@ -224,6 +215,34 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+}
+
+impl Keeper {
+    /// The files after the last stated one. Numbers have no hole, so the first that is missing ends the search.
+    fn next_unstated(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut left = Vec::new();
+        for seq in self.next_seq.. {
+            match segment_dir::find(&self.folder, seq)? {
+                Some(path) => left.push((seq, path)),
+                None => break,
+            }
+        }
+        Ok(left)
+    }
+
+    /// The same where the log cannot say what the last one was: every folder is looked at.
+    fn all_unstated(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut left = Vec::new();
+        for place in segment_dir::list(&self.folder)? {
+            let path = self.folder.segments().join(place.to_string());
+            let unstated = segment_dir::sequence(&path)?
+                .into_iter()
+                .filter(|seq| *seq >= self.next_seq);
+            left.extend(unstated.map(|seq| (seq, path.join(segment_name(seq)))));
+        }
+        left.sort_unstable();
+        Ok(left)
     }
 }
 

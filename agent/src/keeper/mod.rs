@@ -213,7 +213,13 @@ impl Keeper {
                 SealedFile::create(&place.join(segment_name(self.next_seq)), header, &public, buffer)
             })
             .and_then(|mut file| file.push(init).map(|()| file));
-        let file = begun.map_err(|error| self.write_cause(&error))?;
+        let file = begun.map_err(|error| {
+            if matches!(&error, WriteError::Disk(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+                // A file of which nothing is known carries the number: it is left alone, and the next number tried.
+                self.next_seq += 1;
+            }
+            self.write_cause(&error)
+        })?;
         self.next_seq += 1;
         self.pulse.clear(Faults::DISK_LOW.with(Faults::DISK_ERROR));
         self.pulse.set_recording(true);

@@ -11,6 +11,7 @@ pub struct Pulse {
     recording: AtomicBool,
     last_frame_us: AtomicI64,
     faults: AtomicU32,
+    damaged: AtomicBool,
     written: AtomicU64,
     disk_days: AtomicU32,
     keys_days: AtomicU32,
@@ -23,6 +24,7 @@ impl Default for Pulse {
             recording: AtomicBool::new(false),
             last_frame_us: AtomicI64::new(i64::MIN),
             faults: AtomicU32::new(0),
+            damaged: AtomicBool::new(false),
             written: AtomicU64::new(0),
             disk_days: AtomicU32::new(u32::from(u16::MAX)),
             keys_days: AtomicU32::new(0),
@@ -49,7 +51,17 @@ impl Pulse {
 
     /// All that is wrong now.
     pub fn faults(&self) -> Faults {
-        Faults(self.faults.load(Ordering::Relaxed))
+        let now = Faults(self.faults.load(Ordering::Relaxed));
+        if self.damaged.load(Ordering::Relaxed) {
+            now.with(Faults::DISK_ERROR)
+        } else {
+            now
+        }
+    }
+
+    /// The disk has changed a sealed file. That does not pass while this process lives, however well the disk writes.
+    pub fn segment_damaged(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn set_recording(&self, recording: bool) {

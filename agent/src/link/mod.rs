@@ -72,6 +72,8 @@ struct Link {
     server_time: ServerTime,
     /// An announcement that the keeper was too busy for.
     keys_waiting: Option<Vec<u8>>,
+    /// Where statements are missing that the server needs next; said once.
+    unreadable: Option<u64>,
 }
 
 /// Keeps the link until the agent stops; returns early only where the stored counters cannot be read.
@@ -96,6 +98,7 @@ pub async fn run(parts: Parts) -> Result<(), crate::failure::Failure> {
         refusals: Refusals::default(),
         server_time: ServerTime::default(),
         keys_waiting: None,
+        unreadable: None,
         parts,
     };
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(60));

@@ -199,6 +199,13 @@ impl Link {
             let camera = self.parts.identity.camera;
             let end = out.first_index + out.statements.len() as u64;
             let said = !out.statements.is_empty();
+            if said && out.first_index > send.from && self.unreadable.replace(send.from) != Some(send.from) {
+                tracing::error!(
+                    first = send.from,
+                    next = out.first_index,
+                    "statements that the server does not have yet cannot be read from this disk any more; its chain of this camera stops there. Check the disk, then remove the identity folder and join again with a new token"
+                );
+            }
             let batch = StatementBatch {
                 camera,
                 first_index: out.first_index,
