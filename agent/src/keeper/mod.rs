@@ -205,8 +205,10 @@ impl Keeper {
             }
             .to_string(),
         );
+        // Only the codec must survive a power cut with it; where the last statement has the same, that serves.
+        let news = self.last_shape.as_ref().is_none_or(|(last, _)| *last != codec);
         let begun = segment_dir::make(&place, &due)
-            .and_then(|()| self.note.write(&durable, true))
+            .and_then(|()| self.note.write(&durable, news))
             .map_err(WriteError::from)
             .and_then(|()| {
                 let buffer = std::mem::take(&mut self.buffer);

@@ -1,7 +1,8 @@
 //! The note beside a running segment: what the agent, which cannot open what it seals, must still know after a crash.
 //!
-//! Synced when the segment begins, rewritten in place after every fragment without a sync of its own: it survives a killed
-//! process exactly, and a power cut at least as of the beginning. Times and counts only, nothing of the picture.
+//! Synced when a segment begins with another codec than the one before, and rewritten in place after every fragment without a sync
+//! of its own: it survives a killed process exactly, and a power cut as far as recovery needs it. Times and counts only, nothing of
+//! the picture.
 
 use std::fs::{File, OpenOptions};
 use std::io;
