@@ -153,14 +153,21 @@ impl Site {
             listen(self.ports.mqtt),
         );
         let listens = ["--web-listen", &web, "--agents-listen", &agents, "--mqtt-listen", &mqtt];
-        let named = ["init", "--site", name, "--host", "127.0.0.1", "--language", language];
+        let named = ["init", "--name", name, "--host", "127.0.0.1", "--language", language];
         self.custody(&[&named[..], &listens].concat(), None).map(drop)
     }
 
     /// `custody-server person add`.
     pub fn add_person(&mut self, person: Person, password: &str) -> Result<()> {
         self.custody(
-            &["person", "add", person.name(), "--grade", person.grade()],
+            &[
+                "person",
+                "add",
+                person.name(),
+                "--grade",
+                person.grade(),
+                "--password-stdin",
+            ],
             Some(password),
         )?;
         self.passwords.insert(person.name().to_owned(), password.to_owned());
