@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{Process, run, tail};
-use crate::site::{Site, run_with_input};
+use crate::site::{START, Site, run_with_input};
 
 /// Where an agent's pictures come from, as the `[source]` section says it.
 #[derive(Clone, Debug)]
@@ -150,6 +150,15 @@ impl Agent {
             tail(&process.output())
         );
         Ok(())
+    }
+
+    /// SIGTERM; it must end cleanly.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.process
+            .take()
+            .context("the agent is not running")?
+            .stop(START)
+            .await
     }
 
     /// kill -9.

@@ -214,7 +214,7 @@ impl Site {
         command
             .env("TMPDIR", self.folder.join("tmp"))
             .env("HOME", self.folder.join("home"));
-        command.env_remove("RUST_LOG").env("CUSTODY_LOG", "info");
+        command.env_remove("RUST_LOG").env_remove("CUSTODY_LOG");
         Ok(command)
     }
 

@@ -120,7 +120,11 @@ pub async fn run(parts: Parts) -> Result<(), crate::failure::Failure> {
                     "the broker ends every connection at the same statements: compare its limits on packet size and topics with shared/spec/messages.md; recording goes on"
                 );
             } else if was_up {
-                tracing::warn!(%error, "no link to the server; recording goes on and the outbox keeps everything");
+                tracing::warn!(
+                    broker = format!("{}:{}", link.parts.identity.mqtt.host, link.parts.identity.mqtt.port),
+                    %error,
+                    "cannot keep the link to the server; recording goes on and the outbox keeps everything; check that the server runs and that the firewall lets this port through"
+                );
             } else {
                 tracing::debug!(%error, "still no link to the server");
             }

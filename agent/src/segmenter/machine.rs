@@ -368,6 +368,11 @@ impl Segmenter {
         self.covered.get_or_insert(now);
         match self.outage {
             Some((before, _)) if before == cause => {}
+            // Recording stops on purpose: what was missing before has its own cause.
+            Some((before, _)) if cause == GapCause::Stopped => {
+                self.gap_until(now, before);
+                self.outage = Some((cause, now));
+            }
             Some((before, since)) if now - since >= CAUSE_SETTLED && before != GapCause::CameraStalled => {
                 self.gap_until(now, before);
                 self.outage = Some((cause, now));

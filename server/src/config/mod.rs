@@ -22,7 +22,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML, or an unknown or missing key.
-    #[error("settings {path}: {message}; deploy/server.toml shows every key")]
+    #[error("settings {path}: cannot be understood ({message}); deploy/server.toml shows every key")]
     Parse {
         /// The file.
         path: PathBuf,

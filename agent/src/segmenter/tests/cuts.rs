@@ -53,6 +53,18 @@ fn a_camera_that_never_answered_is_a_gap_too() {
 }
 
 #[test]
+fn stopping_does_not_replace_the_cause_of_an_outage() {
+    check(
+        |bench| {
+            bench.interrupt(GapCause::CameraRefused);
+            bench.pass(5_000);
+            bench.interrupt(GapCause::Stopped);
+        },
+        "gap 0.0–5.0 CameraRefused",
+    );
+}
+
+#[test]
 fn a_long_outage_is_stated_piecewise() {
     check(
         |bench| {
