@@ -135,6 +135,8 @@ request-future = That time has not passed yet.
 
 footage = Footage
 what-is-asked = What is asked
+label-ground = Ground
+label-purpose = Purpose
 received = Received
 record-of-case = Record of this request
 next-watch = Approved for you
@@ -142,7 +144,7 @@ usable-until = Usable until { $time }.
 watch = Watch
 prepare-export = Prepare a copy
 decide = Decide
-decide-lead = Your decision is recorded before it takes effect. Only the person asking may then watch, and only this time and these cameras, to the nearest complete pictures (up to 2 seconds more on either side).
+decide-lead = Your decision is recorded before it takes effect. Only the person asking may then watch, and only this time and these cameras, to the nearest picture at which playing can begin (usually less than 2 seconds more).
 decision-note = Note (optional)
 refusal-ground = Ground, if you refuse
 refusal-ground-none = – choose –

@@ -127,6 +127,8 @@ request-future = 아직 지나지 않은 시각입니다.
 
 footage = 영상
 what-is-asked = 청구 내용
+label-ground = 사유
+label-purpose = 목적
 received = 접수
 record-of-case = 이 청구의 기록
 next-watch = 승인되었습니다
@@ -134,7 +136,7 @@ usable-until = { $time }까지 이용할 수 있습니다.
 watch = 열람하기
 prepare-export = 사본 만들기
 decide = 결정
-decide-lead = 결정은 효력이 생기기 전에 기록됩니다. 승인하면 청구인만, 이 시간과 이 카메라만 볼 수 있습니다(온전한 화면 단위로 앞뒤 최대 2초 더).
+decide-lead = 결정은 효력이 생기기 전에 기록됩니다. 승인하면 청구인만, 이 시간과 이 카메라만 볼 수 있습니다(재생을 시작할 수 있는 화면까지, 보통 2초 이내의 앞뒤 포함).
 decision-note = 메모 (선택)
 refusal-ground = 거절 사유
 refusal-ground-none = – 선택 –

@@ -21,6 +21,8 @@ pub(super) struct Frame {
 pub(super) struct FramePerson {
     pub(super) name: String,
     pub(super) grade_key: &'static str,
+    /// Whether requests are offered at all.
+    pub(super) reads: bool,
 }
 
 impl Frame {
@@ -31,6 +33,7 @@ impl Frame {
             .and_then(|caller| caller.state.person(caller.person))
             .map(|person| FramePerson {
                 name: person.display.clone(),
+                reads: caller.is_some_and(|caller| super::reads(app, caller)),
                 grade_key: match person.grade {
                     Grade::Asks => "grade-asks",
                     Grade::Decides => "grade-decides",

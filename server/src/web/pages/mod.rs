@@ -19,16 +19,18 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use custody_shared::id::RequestId;
 
 use super::app::App;
-use super::caller::{caller, language};
+use super::caller::{Caller, caller, language};
 use super::problem::Problem;
 use super::text::Text;
+use crate::access::{Action, Resource};
 use frame::Frame;
 
 pub(super) fn router(_app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(|| async { Redirect::to("/requests") }))
+        .route("/", get(start))
         .route("/sign-in", get(sign_in::page).post(sign_in::submit))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(sign_in::language))
@@ -40,6 +42,20 @@ pub(super) fn router(_app: &Arc<App>) -> Router<Arc<App>> {
         .route("/requests/{request}/view", get(viewer::page))
         .route("/requests/{request}/export", post(export::begin))
         .route("/exports/{export}", get(export::page))
+}
+
+/// The first page: requests for whoever has to do with them, cameras for whoever looks after those.
+async fn start(State(app): State<Arc<App>>, caller: Caller) -> Redirect {
+    Redirect::to(if reads(&app, &caller) { "/requests" } else { "/cameras" })
+}
+
+/// Whether somebody has to do with requests at all.
+fn reads(app: &App, caller: &Caller) -> bool {
+    let own = Resource::Request {
+        request: RequestId::from_bytes([0; 16]),
+        requester: caller.person,
+    };
+    caller.could(app, Action::ReadRequest, own)
 }
 
 /// A template as an answer.

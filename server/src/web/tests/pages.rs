@@ -133,6 +133,7 @@ async fn what_is_missing_is_said_beside_the_form_and_nothing_typed_is_lost() {
 async fn refusals_are_pages_for_people_in_their_language() {
     let site = Site::new().await;
     let admin = site.sign_in("admin").await;
+    assert_eq!(site.get(&admin, "/").await.headers["location"], "/cameras");
     let page = site.get(&admin, "/requests").await;
     assert_eq!(page.status, 403);
     assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
