@@ -65,6 +65,10 @@ impl Keeper {
 
     pub(super) fn gap(&mut self, range: TimeRange, cause: GapCause) {
         if self.recording.is_none() {
+            // Nothing is being written for a reason that weighs more; that hole is stated when it ends.
+            if cause == GapCause::PacketLoss && self.hole_cause != cause {
+                return;
+            }
             if self.cover_until(range.start()).is_err() {
                 tracing::debug!("a gap waits for the disk");
             }

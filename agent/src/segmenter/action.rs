@@ -98,7 +98,8 @@ pub enum Action {
         /// Whether presentation times are the camera's or those of arrival.
         timing: Timing,
     },
-    /// State a stretch that was not recorded. May come between fragments of one segment.
+    /// State a stretch that was not recorded. May come between fragments of one segment, and after a fragment for pictures that
+    /// were lost within it.
     Gap {
         /// Which stretch.
         range: TimeRange,

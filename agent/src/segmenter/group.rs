@@ -12,6 +12,14 @@ use super::FragmentData;
 /// What a picture lasts where nothing tells: 1/25 s in ticks.
 pub(super) const DEFAULT_DURATION: i64 = 3600;
 
+/// Holes in one group that are stated one by one.
+const MAX_HOLES: usize = 4;
+
+/// Whether a picture is missing between two that are `step` apart.
+pub(super) fn is_hole(step: i64, typical: i64) -> bool {
+    step > typical.saturating_mul(3) / 2
+}
+
 /// Pictures collected so far, in decode order, with presentation times in ticks since 1970.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -21,6 +29,8 @@ pub(super) struct Group {
     pub(super) access: RandomAccess,
     /// Why there is a gap right before it, where that is known.
     pub(super) gap: Option<GapCause>,
+    /// Packets were lost before or between its pictures.
+    pub(super) lost: bool,
     times: Vec<i64>,
     data: Vec<Bytes>,
     bytes: usize,
@@ -36,6 +46,7 @@ impl Group {
             timing: Timing::Source,
             access,
             gap,
+            lost: false,
             times: Vec::with_capacity(64),
             data: Vec::with_capacity(64),
             bytes: 0,
@@ -83,10 +94,34 @@ impl Group {
         self.times.iter().skip(1).any(|time| *time > self.times[0])
     }
 
-    /// Typical distance of two pictures in ticks.
+    /// Typical distance of two pictures in ticks: the middle one of all distances, which holes do not stretch.
     pub(super) fn typical_duration(&self) -> Option<i64> {
-        let steps = i64::try_from(self.times.len()).ok()? - 1;
-        (steps > 0).then(|| ((self.greatest - self.least) / steps).max(1))
+        let times = self.in_order();
+        let mut steps: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let middle = steps.len() / 2;
+        (!steps.is_empty()).then(|| (*steps.select_nth_unstable(middle).1).max(1))
+    }
+
+    /// Where pictures are missing, as first and last ticks, if pictures usually last `typical`; beyond [`MAX_HOLES`] the last
+    /// one reaches over all the rest.
+    pub(super) fn holes(&self, typical: i64) -> Vec<(i64, i64)> {
+        let times = self.in_order();
+        let mut holes: Vec<(i64, i64)> = Vec::new();
+        for pair in times.windows(2).filter(|pair| is_hole(pair[1] - pair[0], typical)) {
+            match holes.get_mut(MAX_HOLES - 1) {
+                Some(last) => last.1 = pair[1],
+                None => holes.push((pair[0] + typical, pair[1])),
+            }
+        }
+        holes
+    }
+
+    fn in_order(&self) -> Vec<i64> {
+        let mut times = self.times.clone();
+        if self.reordered {
+            times.sort_unstable();
+        }
+        times
     }
 
     /// Lays the group out as a fragment whose first decode time is at least `floor` and which ends at `end`.
@@ -98,8 +133,7 @@ impl Group {
         floor: i64,
         end: i64,
     ) -> Result<(FragmentData, i64, i64), Fmp4Error> {
-        let mut decode = self.times.clone();
-        decode.sort_unstable();
+        let mut decode = self.in_order();
         // Broken timestamps cannot make decode time stand still or run backwards.
         let mut earliest = floor;
         for time in &mut decode {

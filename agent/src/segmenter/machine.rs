@@ -7,7 +7,7 @@ use custody_shared::statement::{GapCause, Timing};
 use custody_shared::time::{TimeRange, UtcMicros};
 
 use super::clock::ClockWatch;
-use super::group::{DEFAULT_DURATION, Group};
+use super::group::{DEFAULT_DURATION, Group, is_hole};
 use super::timeline::Timeline;
 use super::{Action, SegmenterConfig};
 use crate::source::{AccessUnit, Moment, SourceEvent};
@@ -172,9 +172,10 @@ impl Segmenter {
             gap = Some(GapCause::NoKeyframe);
         }
         let mut cut = keyframe;
+        let lost = std::mem::take(&mut self.lost);
         if let Some(group) = &self.current {
             if placed.time - group.greatest() > HOLE.max(4 * self.typical) {
-                gap = Some(if self.lost {
+                gap = Some(if lost {
                     GapCause::PacketLoss
                 } else {
                     GapCause::CameraStalled
@@ -182,7 +183,6 @@ impl Segmenter {
             }
             cut |= gap.is_some() || self.group_is_full(group, placed.time, unit.data.len());
         }
-        self.lost = false;
         if cut {
             if gap.is_some() {
                 self.finish_group();
@@ -193,6 +193,7 @@ impl Segmenter {
         let group = self
             .current
             .get_or_insert_with(|| Group::new(parameters, unit.access, gap));
+        group.lost |= lost;
         group.push(placed.time, placed.timing, unit.data);
         self.settle();
     }
@@ -237,7 +238,8 @@ impl Segmenter {
 
     fn hold(&mut self, group: Group, end: Option<i64>) {
         if let Some((before, before_end)) = self.held.take() {
-            self.emit(before, before_end.unwrap_or(group.least()));
+            let end = before_end.unwrap_or_else(|| self.seam(&before, &group));
+            self.emit(before, end);
         }
         self.held = Some((group, end));
     }
@@ -249,7 +251,7 @@ impl Segmenter {
             (Some(end), _) => Some(*end),
             (None, Some(next)) => {
                 let in_order = !held.reordered() && next.access != RandomAccess::Open;
-                (in_order || next.least_is_final() || next.frames() > 32).then(|| next.least())
+                (in_order || next.least_is_final() || next.frames() > 32).then(|| self.seam(held, next))
             }
             (None, None) => None,
         };
@@ -257,6 +259,16 @@ impl Segmenter {
             && let Some((held, _)) = self.held.take()
         {
             self.emit(held, end);
+        }
+    }
+
+    /// Where a group ends that `next` continues: its last picture lasts until the next one, unless one was lost between them.
+    fn seam(&self, before: &Group, next: &Group) -> i64 {
+        let typical = before.typical_duration().unwrap_or(self.typical);
+        if next.lost && is_hole(next.least() - before.greatest(), typical) {
+            before.greatest().saturating_add(typical)
+        } else {
+            next.least()
         }
     }
 
@@ -278,7 +290,18 @@ impl Segmenter {
             return;
         }
         let frames = u32::try_from(group.frames()).unwrap_or(u32::MAX);
-        let cause = group.gap.or(self.outage.map(|(cause, _)| cause));
+        let known = group.gap.or(self.outage.map(|(cause, _)| cause));
+        let (cause, least) = match (known, group.lost) {
+            (Some(cause), _) => (cause, 90),
+            (None, true) => (GapCause::PacketLoss, self.typical / 3),
+            (None, false) => (GapCause::PacketLoss, SEAM),
+        };
+        // What follows a lost picture may show its traces until the next keyframe; it is recorded as it came.
+        let holes = if group.lost {
+            group.holes(self.typical)
+        } else {
+            Vec::new()
+        };
         let sequence = self.segment.as_ref().map_or(1, |open| open.fragments + 1);
         let written = init_section(&parameters).and_then(|init| Ok((init, group.into_fragment(sequence, start, end)?)));
         let Ok((init, (data, start, end))) = written else {
@@ -287,11 +310,8 @@ impl Segmenter {
             self.outage.get_or_insert((GapCause::UnsupportedCodec, start));
             return;
         };
-        if self
-            .covered
-            .is_some_and(|covered| start - covered > if cause.is_some() { 90 } else { SEAM })
-        {
-            self.gap_until(start, cause.unwrap_or(GapCause::PacketLoss));
+        if self.covered.is_some_and(|covered| start - covered > least) {
+            self.gap_until(start, cause);
         }
         self.outage = None;
         if self.segment.is_none() {
@@ -324,6 +344,12 @@ impl Segmenter {
             t_end: micros(end),
             frames,
         });
+        for (from, until) in holes {
+            if let Ok(range) = TimeRange::new(micros(from.max(start)), micros(until.min(end))) {
+                let cause = GapCause::PacketLoss;
+                self.actions.push(Action::Gap { range, cause });
+            }
+        }
     }
 
     fn must_end(&self, open: &Open, group: &Group, start: i64) -> bool {

@@ -86,6 +86,11 @@ impl Running {
         (parameters.expect("parameters before pictures"), pictures)
     }
 
+    /// Reads on until the pipe closes.
+    pub fn pictures_until_the_end(&mut self) {
+        while self.frame().is_some() {}
+    }
+
     /// Closes the pipe and waits; the ending, the words and how long it took.
     pub fn end(mut self, close: bool) -> (Option<Ending>, String) {
         if close {

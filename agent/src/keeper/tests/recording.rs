@@ -104,6 +104,27 @@ fn each_day_has_its_key_and_its_use_is_stated_before() {
 }
 
 #[test]
+fn lost_pictures_are_on_record_and_weigh_less_than_a_missing_key() {
+    let mut rig = Rig::new();
+    rig.film(3);
+    rig.lose_packets();
+    rig.film(3);
+    rig.stop();
+    assert_eq!(rig.gaps()[0], (30, 33, GapCause::PacketLoss));
+    rig.open_all();
+
+    let mut rig = Rig::without_keys();
+    rig.film(12);
+    rig.lose_packets();
+    rig.film(12);
+    let mut rig = rig.with_keys(1, 30_000, 2);
+    rig.film(12);
+    rig.stop();
+    let causes: Vec<_> = rig.gaps().into_iter().map(|(_, _, cause)| cause).collect();
+    assert!(causes.contains(&GapCause::NoKey) && !causes.contains(&GapCause::PacketLoss), "{causes:?}");
+}
+
+#[test]
 fn without_any_key_nothing_is_recorded_and_the_reserve_takes_over_when_there_is_one() {
     let mut rig = Rig::without_keys();
     rig.film(12);

@@ -177,6 +177,13 @@ impl Rig {
         }
     }
 
+    /// Three pictures do not arrive.
+    pub(in crate::keeper) fn lose_packets(&mut self) {
+        let actions = self.segmenter.push(SourceEvent::Loss { packets: 9 });
+        self.take(actions);
+        self.pass(3 * S / 10);
+    }
+
     pub(in crate::keeper) fn lose_camera(&mut self, cause: GapCause, seconds: i64) {
         for _ in 0..seconds {
             let actions = self.segmenter.interrupt(cause, self.now());

@@ -44,6 +44,112 @@ fn a_hole_between_pictures_is_a_gap_and_frames_after_it_stay() {
 }
 
 #[test]
+fn lost_pictures_are_gaps_however_short() {
+    // Within a group: five pictures of a second, one, then one again.
+    check(
+        |bench| {
+            bench.seconds(1);
+            bench.frame(RandomAccess::Closed);
+            bench.frames(2);
+            bench.pass(100);
+            bench.push(SourceEvent::Loss { packets: 2 });
+            bench.frames(3);
+            bench.pass(200);
+            bench.push(SourceEvent::Loss { packets: 1 });
+            bench.frames(1);
+            bench.seconds(1);
+        },
+        "segment 0.0gap 1.3–1.4 PacketLoss
+         gap 1.7–1.9 PacketLoss
+         –3.0 10+7+10",
+    );
+    // Between two groups: the last pictures of one, and the keyframe of the next is there.
+    check(
+        |bench| {
+            bench.seconds(1);
+            bench.frame(RandomAccess::Closed);
+            bench.frames(7);
+            bench.pass(200);
+            bench.push(SourceEvent::Loss { packets: 1 });
+            bench.seconds(1);
+        },
+        "segment 0.0gap 1.8–2.0 PacketLoss
+         –3.0 10+8+10",
+    );
+    // Packets, but no picture: nothing is missing.
+    check(
+        |bench| {
+            bench.seconds(1);
+            bench.push(SourceEvent::Loss { packets: 1 });
+            bench.seconds(1);
+        },
+        "segment 0.0–2.0 10+10",
+    );
+    // The same holes without a loss are a camera that skips pictures, as many do at night.
+    check(
+        |bench| {
+            bench.seconds(1);
+            bench.frame(RandomAccess::Closed);
+            bench.frames(2);
+            bench.pass(300);
+            bench.frames(4);
+        },
+        "segment 0.0–2.0 10+7",
+    );
+}
+
+#[test]
+fn lost_pictures_among_reordered_ones_are_found_in_the_order_they_are_shown() {
+    check(
+        |bench| {
+            bench.seconds(1);
+            let start = bench.camera_ms;
+            // Decoded 0 3 1 2 6 4 5 9 7 8; the fifth is lost.
+            for (index, shown) in [0, 3, 1, 2, 6, 4, 5, 9, 7, 8].into_iter().enumerate() {
+                let access = if index == 0 {
+                    RandomAccess::Closed
+                } else {
+                    RandomAccess::None
+                };
+                if shown == 5 {
+                    bench.push(SourceEvent::Loss { packets: 1 });
+                } else {
+                    bench.unit(Some(start + shown * 100), access, 100);
+                }
+                bench.pass(100);
+            }
+            bench.seconds(1);
+        },
+        "segment 0.0gap 1.5–1.6 PacketLoss
+         –3.0 10+9+10 b",
+    );
+}
+
+#[test]
+fn heavy_loss_is_stated_in_few_words() {
+    let mut bench = Bench::new();
+    bench.seconds(1);
+    bench.frame(RandomAccess::Closed);
+    for _ in 0..6 {
+        bench.frames(2);
+        bench.pass(100);
+        bench.push(SourceEvent::Loss { packets: 1 });
+    }
+    bench.frames(1);
+    bench.interrupt(GapCause::Stopped);
+    let second = |time: UtcMicros| (time.get() - NOON) / 100_000;
+    let gaps: Vec<_> = bench
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Gap { range, .. } => Some((second(range.start()), second(range.end()))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gaps, [(13, 14), (16, 17), (19, 20), (22, 29)]);
+}
+
+#[test]
 fn missing_and_repeated_timestamps_become_arrival_times() {
     let scenario = |pts: fn(i64) -> Option<i64>| {
         move |bench: &mut Bench| {
@@ -268,7 +374,7 @@ proptest! {
             }
         }
         bench.interrupt(GapCause::Stopped);
-        let mut covered = i64::MIN;
+        let (mut covered, mut fragment) = (i64::MIN, i64::MAX);
         let mut open = false;
         for action in &bench.actions {
             match action {
@@ -277,7 +383,12 @@ proptest! {
                 Action::Fragment { t_start, t_end, data, .. } => {
                     prop_assert!(open && t_start.get() >= covered && t_end > t_start);
                     prop_assert!(samples(&data.pieces().collect::<Vec<_>>().concat()).is_ok());
-                    covered = t_end.get();
+                    (fragment, covered) = (t_start.get(), t_end.get());
+                }
+                Action::Gap { range, cause } if range.start().get() < covered => {
+                    prop_assert!(open && *cause == GapCause::PacketLoss);
+                    prop_assert!(range.start().get() >= fragment && range.end().get() <= covered);
+                    fragment = range.end().get();
                 }
                 Action::Gap { range, .. } => {
                     prop_assert!(range.start().get() >= covered);
