@@ -133,6 +133,20 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), BadRecord> {
     ))
 }
 
+/// The bytes from the record of a row on; empty where there is none.
+pub(super) fn seek(bytes: &[u8], index: u64) -> &[u8] {
+    let wanted = index.to_be_bytes();
+    let starts = bytes
+        .windows(8)
+        .enumerate()
+        .filter(|(_, w)| **w == wanted)
+        .map(|(at, _)| &bytes[at..]);
+    starts
+        .take(64)
+        .find(|rest| parse(rest).is_ok_and(|(r, _)| r.head.index == index))
+        .unwrap_or_default()
+}
+
 impl Record<'_> {
     /// The record's bytes.
     pub(super) fn bytes(&self) -> &[u8] {

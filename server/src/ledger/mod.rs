@@ -3,12 +3,13 @@
 //! In scope: durable appends behind signed checkpoints, the tree, encrypted bodies beside it, the keys of the bodies,
 //! proofs, verification. Out of scope: what a row means (the record), who may read one (access).
 //! A row goes through the modules in this order: [`row`] → [`keyring`] + [`body`] → [`edge`] → [`journal`] (here it
-//! is durable) → [`settle`] (here it reaches its tiles) → [`read`] → [`verify`]. The normative text is
-//! `shared/spec/ledger.md`.
+//! is durable) → [`settle`] (here it reaches its tiles) → [`state`] → [`read`], [`rows`] → [`verify`]. The normative
+//! text is `shared/spec/ledger.md`.
 //!
 //! Invariants: no checkpoint leaves this module before the journal that holds it is durable; no row's body touches a
 //! disk in the clear; a failed write fails every append until the disk has healed.
 
+mod block_on;
 mod body;
 mod edge;
 mod error;
@@ -19,8 +20,12 @@ mod layout;
 mod open;
 mod read;
 mod row;
+mod rows;
 mod settle;
+mod state;
 mod verify;
+mod verify_head;
+mod verify_tree;
 mod writer;
 
 #[cfg(test)]
@@ -42,12 +47,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use custody_shared::tlog::{LogVerifier, RowEvidence};
 pub use error::LedgerError;
-pub use read::{Rows, TileBytes};
+pub use read::TileBytes;
 pub use row::{MAX_APPEND_BYTES, MAX_APPEND_ROWS, MAX_BODY, NewRow, Row, RowKind};
+pub use rows::Rows;
 pub use verify::{Finding, Report, Subject, verify};
 
 use files::{Disk, Files};
-use read::Shared;
+use state::Shared;
 use writer::Request;
 
 /// Appends that may wait at once; the next waits for its turn before it is queued.
@@ -146,6 +152,6 @@ impl Ledger {
 
     /// [`Ledger::append`] for callers without a runtime. Never call it from within one: it blocks the thread.
     pub fn append_blocking(&self, rows: Vec<NewRow>) -> Result<Vec<u64>, LedgerError> {
-        writer::block_on(self.append(rows))
+        block_on::block_on(self.append(rows))
     }
 }

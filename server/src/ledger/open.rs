@@ -15,7 +15,7 @@ use super::files::{self, Files, read_optional};
 use super::journal::{self, Tail};
 use super::keyring::Keyring;
 use super::layout::{self, BODIES, CHECKPOINT, JOURNAL, KEY, KEYRING, LOCK, TILES, VERIFIER};
-use super::read::{Head, Shared, Unsettled};
+use super::state::{Head, Shared, Unsettled};
 use super::writer::{Health, Settled, Writer};
 use super::{LedgerOptions, body, settle};
 

@@ -1,48 +1,19 @@
 //! Reading: rows, tiles, proofs. Never waits for the writer's disk.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
-
-use custody_shared::tlog::commitment::LEAF_LEN;
-use custody_shared::tlog::tile::{EntryBundle, TILE_WIDTH, Tile, TileError, TileHashes, TilePath, TileReader};
+use custody_shared::tlog::tile::{EntryBundle, Tile, TileError, TileHashes, TilePath, TileReader};
 use custody_shared::tlog::tree::{self, NodeHash, TreeError};
-use custody_shared::tlog::{Leaf, LogVerifier, RowEvidence};
-
+use custody_shared::tlog::{LogVerifier, RowEvidence};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-use super::body::{self, Head as RecordHead, Opened};
-use super::edge::Edge;
 use super::error::LedgerError;
-use super::files::Files;
-use super::keyring::Keyring;
-use super::row::{Row, RowKind};
+use super::row::RowKind;
+use super::rows::Rows;
+use super::state::{Head, Shared};
 use super::{Ledger, layout};
 
-/// What a reader sees: the head of the last commit.
-pub(super) struct Head {
-    pub(super) edge: Edge,
-    pub(super) note: Arc<str>,
-}
-
-/// Rows and full tiles that are not settled yet.
-#[derive(Default)]
-pub(super) struct Unsettled {
-    /// Index of the first unsettled row.
-    pub(super) base: u64,
-    /// Their records, in order.
-    pub(super) records: VecDeque<Arc<[u8]>>,
-    /// Full tiles.
-    pub(super) tiles: BTreeMap<Tile, Arc<[u8]>>,
-}
-
-/// What the writer and all readers share.
-pub(super) struct Shared {
-    pub(super) files: Arc<dyn Files>,
-    pub(super) keyring: Keyring,
-    pub(super) verifier: LogVerifier,
-    pub(super) head: RwLock<Arc<Head>>,
-    pub(super) unsettled: RwLock<Unsettled>,
-}
+/// A row's kind and what it says.
+type KindAndBody = (RowKind, Zeroizing<Vec<u8>>);
 
 /// A tile's bytes, ready to be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,128 +34,6 @@ impl TileBytes {
     /// A strong entity tag.
     pub fn etag(&self) -> String {
         format!("\"{}\"", hex::encode(&Sha256::digest(&self.bytes)[..16]))
-    }
-}
-
-/// A record's bytes, wherever they were found, from which records are parsed again.
-struct Found {
-    bytes: Arc<[u8]>,
-}
-
-impl Shared {
-    pub(super) fn head(&self) -> Arc<Head> {
-        self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn unsettled(&self) -> std::sync::RwLockReadGuard<'_, Unsettled> {
-        self.unsettled.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self, path: &str) -> Result<Vec<u8>, LedgerError> {
-        self.files.read(path).map_err(|e| LedgerError::unreadable(path, e))
-    }
-
-    /// The record of a row that exists.
-    fn record(&self, index: u64) -> Result<Found, LedgerError> {
-        {
-            let unsettled = self.unsettled();
-            if let Some(at) = index.checked_sub(unsettled.base) {
-                let bytes = unsettled.records.get(at as usize).cloned();
-                return bytes.map(|bytes| Found { bytes }).ok_or(LedgerError::NoSuchRow(index));
-            }
-        }
-        let path = layout::bodies(index / 256);
-        let file = self.read(&path)?;
-        let mut rest = &file[..];
-        for _ in 0..256 {
-            let Ok((record, after)) = body::parse(rest) else { break };
-            if record.head.index == index {
-                return Ok(Found {
-                    bytes: record.bytes().into(),
-                });
-            }
-            rest = after;
-        }
-        Err(LedgerError::damaged(
-            &path,
-            format!("the body of row {index} is not as it was written"),
-        ))
-    }
-
-    fn parse<'a>(&self, found: &'a Found) -> Result<body::Record<'a>, LedgerError> {
-        let whole =
-            body::parse(&found.bytes).map_err(|_| LedgerError::damaged(layout::BODIES, "a record changed in memory"));
-        Ok(whole?.0)
-    }
-
-    /// A record's readable part, and what it says unless that was purged.
-    fn open(&self, index: u64, found: &Found) -> Result<(RecordHead, Option<Opened>), LedgerError> {
-        let record = self.parse(found)?;
-        let Some(bucket) = self.keyring.find(record.head.day, &record.head.bucket)? else {
-            return Ok((record.head, None));
-        };
-        let opened = record.open(&bucket).ok_or_else(|| {
-            LedgerError::damaged(
-                &layout::bodies(index / 256),
-                format!("row {index} is not what the log committed to"),
-            )
-        })?;
-        Ok((record.head, Some(opened)))
-    }
-
-    fn row(&self, index: u64, found: &Found) -> Result<Row, LedgerError> {
-        let (head, opened) = self.open(index, found)?;
-        Ok(Row {
-            index,
-            kind: head.kind,
-            purge_on_day: head.day,
-            body: opened.map(|o| o.body),
-        })
-    }
-
-    /// The leaves of the rows `[first, first + count)`, all of one bundle.
-    fn leaves(&self, first: u64, count: u16) -> Result<Vec<[u8; LEAF_LEN]>, LedgerError> {
-        let mut leaves = Vec::with_capacity(usize::from(count));
-        // Settling moves rows from memory to the disk and never back; a second look finds what the first missed.
-        for _ in 0..8 {
-            let base = self.unsettled().base;
-            leaves.clear();
-            if first < base {
-                let bundle = EntryBundle::in_tree(first / 256, base).ok_or(LedgerError::NoSuchRow(first))?;
-                let path = bundle.path();
-                let bytes = match self.files.read(&path) {
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.unsettled().base != base => continue,
-                    other => other.map_err(|e| LedgerError::unreadable(&path, e))?,
-                };
-                let entries = bundle
-                    .split(&bytes)
-                    .ok_or_else(|| LedgerError::damaged(&path, "not whole"))?;
-                for entry in entries.into_iter().take(usize::from(count)) {
-                    let leaf = Leaf::parse(entry).ok_or_else(|| LedgerError::damaged(&path, "not a leaf"))?;
-                    leaves.push(*leaf.as_bytes());
-                }
-            }
-            let next = first + leaves.len() as u64;
-            for index in next..first + u64::from(count) {
-                leaves.push(*self.parse(&self.record(index)?)?.head.leaf.as_bytes());
-            }
-            return Ok(leaves);
-        }
-        Err(LedgerError::unreadable(
-            layout::TILES,
-            std::io::ErrorKind::NotFound.into(),
-        ))
-    }
-
-    fn full_tile(&self, tile: Tile) -> Result<Vec<u8>, LedgerError> {
-        if let Some(bytes) = self.unsettled().tiles.get(&tile) {
-            return Ok(bytes.to_vec());
-        }
-        let bytes = self.read(&tile.path())?;
-        if bytes.len() != usize::from(TILE_WIDTH) * 32 {
-            return Err(LedgerError::damaged(&tile.path(), "not 8192 bytes"));
-        }
-        Ok(bytes)
     }
 }
 
@@ -235,7 +84,7 @@ impl Ledger {
     }
 
     /// A row's kind and body; `None` where there is no such row or its body has been purged.
-    pub fn read(&self, index: u64) -> Result<Option<(RowKind, zeroize::Zeroizing<Vec<u8>>)>, LedgerError> {
+    pub fn read(&self, index: u64) -> Result<Option<KindAndBody>, LedgerError> {
         if index >= self.len() {
             return Ok(None);
         }
@@ -245,11 +94,7 @@ impl Ledger {
 
     /// The rows from `from` on, up to those that are there when the iteration gets to its end.
     pub fn iter(&self, from: u64) -> Rows<'_> {
-        Rows {
-            ledger: self,
-            next: from,
-            ready: VecDeque::new(),
-        }
+        Rows::new(self, from)
     }
 
     /// A row with the proof of its place under the latest checkpoint.
@@ -326,65 +171,5 @@ impl Ledger {
     /// destroyed by this call. Their rows stay proven and say nothing any more.
     pub fn purge(&self, today: u32) -> Result<Vec<u32>, LedgerError> {
         self.shared.keyring.purge(today)
-    }
-}
-
-/// Rows in their order; see [`Ledger::iter`].
-pub struct Rows<'a> {
-    ledger: &'a Ledger,
-    next: u64,
-    ready: VecDeque<Found>,
-}
-
-impl Rows<'_> {
-    /// Reads the records from `next` to the end of its bundle.
-    fn fill(&mut self) -> Result<(), LedgerError> {
-        let shared = &self.ledger.shared;
-        let size = self.ledger.len();
-        let end = (self.next / 256 + 1).saturating_mul(256).min(size);
-        if self.next >= end {
-            return Ok(());
-        }
-        let base = shared.unsettled().base;
-        if self.next >= base {
-            for index in self.next..end {
-                self.ready.push_back(shared.record(index)?);
-            }
-            return Ok(());
-        }
-        let file = shared.read(&layout::bodies(self.next / 256))?;
-        let mut rest = &file[..];
-        while let Ok((record, after)) = body::parse(rest) {
-            if record.head.index == self.next + self.ready.len() as u64 && record.head.index < end.min(base) {
-                self.ready.push_back(Found {
-                    bytes: record.bytes().into(),
-                });
-            }
-            rest = after;
-        }
-        if self.ready.is_empty() {
-            // Names the damaged row in the error.
-            self.ready.push_back(shared.record(self.next)?);
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Result<Row, LedgerError>;
-
-    /// The next row. After an error the iteration goes on behind the row that could not be read.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.ready.is_empty()
-            && let Err(error) = self.fill()
-        {
-            self.ready.clear();
-            self.next += 1;
-            return Some(Err(error));
-        }
-        let found = self.ready.pop_front()?;
-        let index = self.next;
-        self.next += 1;
-        Some(self.ledger.shared.row(index, &found))
     }
 }

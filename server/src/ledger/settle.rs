@@ -71,6 +71,13 @@ impl Placing<'_> {
                 .sync_dir(&dir)
                 .map_err(|e| LedgerError::unwritable("sync", &dir, e))?;
         }
+        // Partial tiles' directories come and go, and the others are few: forgetting them costs a sync.
+        if self.durable.len() > MAX_REMEMBERED {
+            self.durable.clear();
+        }
+        let fresh = std::mem::take(&mut self.fresh);
+        self.durable
+            .extend(fresh.into_iter().filter(|dir| !dir.ends_with(".p")));
         Ok(())
     }
 }

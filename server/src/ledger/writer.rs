@@ -1,11 +1,8 @@
 //! The one writer: collects the appends that wait, makes them durable with one sync, and lets them go.
 
 use std::collections::BTreeSet;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
 
 use custody_shared::tlog::{Leaf, LogSigner, tree};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -16,8 +13,8 @@ use super::error::LedgerError;
 use super::files::Files;
 use super::journal;
 use super::layout::{self, CHECKPOINT, JOURNAL};
-use super::read::{Head, Shared};
 use super::row::NewRow;
+use super::state::{Head, Shared};
 
 /// One append that waits.
 pub(super) struct Request {
@@ -285,24 +282,5 @@ fn acknowledge(waiting: Vec<Request>, mut first: u64) {
         let next = first + request.rows.len() as u64;
         let _ = request.reply.send(Ok((first..next).collect()));
         first = next;
-    }
-}
-
-/// Runs a future that another thread completes, on a thread without a runtime.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(answer) => return answer,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

@@ -10,6 +10,7 @@ pub mod commitment;
 pub mod cosignature;
 pub mod evidence;
 pub mod note;
+mod note_key;
 pub mod proof;
 pub mod tile;
 pub mod tree;
