@@ -121,7 +121,10 @@ fn lost_pictures_are_on_record_and_weigh_less_than_a_missing_key() {
     rig.film(12);
     rig.stop();
     let causes: Vec<_> = rig.gaps().into_iter().map(|(_, _, cause)| cause).collect();
-    assert!(causes.contains(&GapCause::NoKey) && !causes.contains(&GapCause::PacketLoss), "{causes:?}");
+    assert!(
+        causes.contains(&GapCause::NoKey) && !causes.contains(&GapCause::PacketLoss),
+        "{causes:?}"
+    );
 }
 
 #[test]
