@@ -71,6 +71,18 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
+    /// Processes that it has started itself and that still run.
+    pub fn children(&self) -> Vec<Pid> {
+        let parent = format!("PPid:\t{}", self.id());
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let own = numbers.filter(|number| {
+            let status = fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+            status.lines().any(|line| line == parent)
+        });
+        own.filter_map(Pid::from_raw).collect()
+    }
+
     /// Everything the process has printed so far.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -9,6 +9,7 @@ use custody_tests::camera::{Cameras, FalseCamera, LOGIN, Mount, Pretence};
 use custody_tests::footage::{Codec, Footage};
 use custody_tests::journey::{kept_seconds, now};
 use custody_tests::site::{Person, Site, free_port};
+use rustix::process::{Signal, kill_process};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -219,5 +220,39 @@ async fn damaged_pictures_stop_nothing() -> Result<()> {
     let (asker, id) = (site.sign_in(Person::Asker).await?, site.agents[0].camera.clone());
     site.until_kept(&asker, &id, began, 12.0, SOON).await?;
     site.agents[0].must_run()?;
+    site.close().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_child_that_crashes_or_hangs_is_stated_and_replaced() -> Result<()> {
+    let mut site = Site::start("capture-crash").await?;
+    let began = now();
+    site.add_camera("Gate", quick(Source::test_picture("Gate"))).await?;
+    let (asker, id) = (site.sign_in(Person::Asker).await?, site.agents[0].camera.clone());
+    site.until_kept(&asker, &id, began, 5.0, SOON).await?;
+
+    for (signal, words) in [(Signal::KILL, "crashed"), (Signal::STOP, "no picture for 3 s")] {
+        let children = site.agents[0].process()?.children();
+        ensure!(children.len() == 1, "the agent has {children:?}");
+        kill_process(children[0], signal)?;
+        let hit = now();
+        let gap = site
+            .until_gap(&asker, &id, hit - 1_000_000, "camera-stalled", SOON)
+            .await?;
+        ensure!(
+            (gap.from - hit).abs() < 1_500_000,
+            "{words}: the gap begins {} s after the last picture",
+            (gap.from - hit) as f64 / 1e6
+        );
+        site.until_kept(&asker, &id, hit + 3_000_000, 4.0, SOON).await?;
+        let said = site.agents[0].process()?.output();
+        ensure!(
+            said.contains(words) && said.contains("check the camera"),
+            "the log says:\n{said}"
+        );
+        let after = site.agents[0].process()?.children();
+        ensure!(after.len() == 1 && after != children, "no new child: {after:?}");
+        site.agents[0].must_run()?;
+    }
     site.close().await
 }

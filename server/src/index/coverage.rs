@@ -39,11 +39,22 @@ pub struct Stretch {
 
 /// What is known of `camera` in `range`: adjacent stretches that fill it exactly, in order.
 ///
-/// Where several say something, kept wins over destroyed, and both over a gap.
+/// Where several say something, kept wins over destroyed, and both over a gap. But a gap within one segment, after its first and
+/// before its last instant, is its camera's word that pictures are missing in it, and holds.
 pub fn coverage(index: &dyn IndexStore, camera: CameraId, range: TimeRange) -> Result<Vec<Stretch>, IndexError> {
     let destroyed = index.destroyed(camera, range, MAX_EVENTS)?;
+    let mut gaps = index.gaps(camera, range, MAX_EVENTS)?;
+    gaps.sort_by_key(|gap| (gap.range.start(), gap.range.end()));
+    let mut within = vec![false; gaps.len()];
     let (mut kept, mut gone) = (Merger::default(), Merger::default());
     each_segment(index, camera, range, |row| {
+        let first = gaps.partition_point(|gap| gap.range.start() <= row.range.start());
+        for (gap, within) in gaps.iter().zip(&mut within).skip(first) {
+            if gap.range.start() >= row.range.end() {
+                break;
+            }
+            *within |= gap.range.end() < row.range.end();
+        }
         let Some(part) = row.range.intersect(&range) else {
             return;
         };
@@ -56,11 +67,12 @@ pub fn coverage(index: &dyn IndexStore, camera: CameraId, range: TimeRange) -> R
     })?;
     // Destroyed segments whose own statements never came are gone all the same.
     let stated = destroyed.iter().filter_map(|one| one.range.intersect(&range));
-    let gaps: Vec<_> = index
-        .gaps(camera, range, MAX_EVENTS)?
-        .into_iter()
-        .filter_map(|gap| Some((gap.range.intersect(&range)?, StretchKind::Gap(gap.cause))))
-        .collect();
+    let stated_where = |wanted: bool| -> Vec<_> {
+        let chosen = gaps.iter().zip(&within).filter(|(_, within)| **within == wanted);
+        chosen
+            .filter_map(|(gap, _)| Some((gap.range.intersect(&range)?, StretchKind::Gap(gap.cause))))
+            .collect()
+    };
     let kept = kept.0.into_iter().map(|range| (range, StretchKind::Kept));
     let mut gone: Vec<_> = gone
         .0
@@ -72,7 +84,7 @@ pub fn coverage(index: &dyn IndexStore, camera: CameraId, range: TimeRange) -> R
 
     let mut free = vec![range];
     let mut stretches = Vec::new();
-    for layer in [kept.collect(), gone, gaps] {
+    for layer in [stated_where(true), kept.collect(), gone, stated_where(false)] {
         free = fill(&free, layer, &mut stretches);
     }
     stretches.extend(free.into_iter().map(|range| Stretch {
@@ -282,6 +294,26 @@ mod tests {
                 (30, 50, Missing(cause)),
                 (50, 60, Kept),
                 (60, 100, Missing(cause)),
+            ],
+        );
+        let lost = GapCause::PacketLoss;
+        check(
+            "pictures lost within a segment, and at its edge",
+            &[
+                gap(3, 4, lost),
+                seg(1, 0, 10, 1),
+                seg(2, 10, 20, 1),
+                gap(20, 21, lost),
+                seg(3, 21, 30, 1),
+            ],
+            0,
+            30,
+            &[
+                (0, 3, Kept),
+                (3, 4, Missing(lost)),
+                (4, 20, Kept),
+                (20, 21, Missing(lost)),
+                (21, 30, Kept),
             ],
         );
         check(
