@@ -1,6 +1,7 @@
 //! Opening: one segment at a time, after its intent stands in the ledger.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -138,6 +139,13 @@ impl Retrieval {
             releases,
             clock,
         }
+    }
+
+    /// Makes every opening ask the ledger's folder first whether a row could be written.
+    #[must_use]
+    pub fn watching(mut self, ledger_folder: PathBuf) -> Self {
+        self.releases.watch(ledger_folder);
+        self
     }
 
     /// Releases and their outcomes.

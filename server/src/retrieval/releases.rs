@@ -2,6 +2,7 @@
 //! grant; its outcome is written when it ends, together with others.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,7 @@ use custody_shared::tlog::LogVerifier;
 use tokio::sync::Mutex;
 
 use super::open::{OpenError, Reader};
+use super::probe;
 use crate::keyholder::{ReleaseEvidence, VerifiedGrant, verify_release};
 use crate::record::Record;
 use crate::record::terms::Outcome;
@@ -39,6 +41,7 @@ pub struct Releases {
     record: Record,
     log: LogVerifier,
     failing: Arc<AtomicBool>,
+    folder: Option<PathBuf>,
     clock: SharedClock,
     active: Mutex<HashMap<(Reader, CameraId), Active>>,
     waiting: Mutex<Vec<Ended>>,
@@ -50,10 +53,24 @@ impl Releases {
             record,
             log,
             failing,
+            folder: None,
             clock,
             active: Mutex::default(),
             waiting: Mutex::default(),
         }
+    }
+
+    /// Asks this folder, the ledger's, before each use of a standing intent whether a row could be written.
+    pub(super) fn watch(&mut self, folder: PathBuf) {
+        self.folder = Some(folder);
+    }
+
+    async fn closed(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+            || match &self.folder {
+                Some(folder) => !probe::writable(folder.clone()).await,
+                None => false,
+            }
     }
 
     /// A release that is good now: the one that is going on, or a new intent with its evidence checked.
@@ -69,7 +86,8 @@ impl Releases {
         let mut active = self.active.lock().await;
         let now = self.clock.now();
         // While the ledger cannot be written not even a standing intent opens anything: a new one is tried, and fails.
-        if !self.failing.load(Ordering::Relaxed)
+        if active.contains_key(&(reader, camera))
+            && !self.closed().await
             && let Some(release) = active.get_mut(&(reader, camera))
             && release.verified.until().get() - MARGIN_US > now.get()
         {

@@ -203,14 +203,16 @@ impl Server {
         )));
 
         let footage: Arc<dyn Footage> = Arc::new(RecordedFootage::new(Arc::clone(&fleet)));
-        let retrieval = Arc::new(Retrieval::new(
+        let retrieval = Retrieval::new(
             record.clone(),
             keyholder,
             Arc::clone(&footage),
             opened.ledger.verifier().clone(),
             Arc::clone(&opened.ledger_failing),
             Arc::clone(&clock),
-        ));
+        )
+        .watching(config.data.join("ledger"));
+        let retrieval = Arc::new(retrieval);
         retrieval.releases().recover().await;
         tasks.push(tokio::spawn(settle(Arc::clone(&retrieval), stop.clone())));
 
