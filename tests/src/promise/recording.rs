@@ -40,6 +40,8 @@ async fn real_camera(codec: Codec, audio: &str, scale: Scale) -> Result<String> 
     let from = begun.iter().find(|s| s.kind == "kept").context("a kept stretch")?.from;
     tokio::time::sleep(scale.time(20, 600)).await;
     let to = now() - 6_000_000;
+    // Ten idle minutes end a session.
+    let asker = site.sign_in(Person::Asker).await?;
     let wanted = (to - from) as f64 / 1e6;
     let coverage = site
         .until_kept(&asker, &id, from, wanted, Duration::from_secs(60))
