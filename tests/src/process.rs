@@ -14,6 +14,7 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    traced: bool,
     ended: Option<ExitStatus>,
 }
 
@@ -30,6 +31,7 @@ impl Process {
             .stderr(out)
             .stdin(Stdio::null())
             .process_group(0);
+        let traced = command.get_program() == "strace";
         let child = command
             .spawn()
             .with_context(|| format!("{name}: cannot start {:?}", command.get_program()))?;
@@ -37,6 +39,7 @@ impl Process {
             name: name.to_owned(),
             child,
             log: log.to_owned(),
+            traced,
             ended: None,
         })
     }
@@ -58,6 +61,7 @@ impl Process {
             name: name.to_owned(),
             child,
             log: log.to_owned(),
+            traced: false,
             ended: None,
         })
     }
@@ -101,8 +105,12 @@ impl Process {
         self.ended.is_none()
     }
 
-    /// Sends a signal to the process alone.
+    /// Sends a signal to the process alone; below strace, which blocks it, to what it traces.
     pub fn signal(&self, signal: Signal) -> Result<()> {
+        if self.traced {
+            return kill_process_group(self.pid(), signal)
+                .with_context(|| format!("{}: cannot be signalled", self.name));
+        }
         kill_process(self.pid(), signal).with_context(|| format!("{}: cannot be signalled", self.name))
     }
 

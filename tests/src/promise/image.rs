@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use custody_shared::hash::Sha256Hash;
 use custody_shared::hpke::RecipientSecret;
 use custody_shared::id::{BootId, CameraId, KeyId};
@@ -44,6 +45,14 @@ pub(super) async fn opens_nothing(scale: Scale) -> Result<String> {
         "{tried} candidate keys from every file of the image open nothing; a control's key is found by the same search"
     ))
 }
+
+/// Base 64 as it may lie anywhere: without padding, and with letters behind it that belong to something else.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Bytes that might hold a key.
 #[derive(Default)]
@@ -87,9 +96,9 @@ impl Candidates {
             // A word may be glued to the text before it; all four alignments are tried.
             for start in 0..4 {
                 let plain = word[start..].replace('-', "+").replace('_', "/");
-                let whole = &plain[..plain.len() / 4 * 4];
-                self.texts
-                    .extend(base64::engine::general_purpose::STANDARD_NO_PAD.decode(whole).ok());
+                // One letter too many is no byte; it belongs to what follows.
+                let whole = &plain[..plain.len() - usize::from(plain.len() % 4 == 1)];
+                self.texts.extend(LENIENT.decode(whole).ok());
             }
         }
     }
