@@ -123,6 +123,18 @@ pub fn times(path: &Path) -> Result<Vec<f64>> {
     Ok(times)
 }
 
+/// Begin and end, in seconds, of each stretch without a pause longer than `pause`.
+pub fn stretches(times: &[f64], pause: f64) -> Vec<(f64, f64)> {
+    let mut stretches: Vec<(f64, f64)> = Vec::new();
+    for &at in times {
+        match stretches.last_mut() {
+            Some(last) if at - last.1 <= pause => last.1 = at,
+            _ => stretches.push((at, at)),
+        }
+    }
+    stretches
+}
+
 /// The longest pause between two frames, in seconds.
 pub fn longest_pause(times: &[f64]) -> f64 {
     times.windows(2).map(|w| w[1] - w[0]).fold(0.0, f64::max)

@@ -90,17 +90,18 @@ impl Load {
                 "moments without an explanation: {unexplained:?} in {coverage:?}"
             );
             let granted = self.site.granted(&[id], first, last, "copy").await?;
-            let (mut frames_shown, mut stretches) = (0, 0);
+            let (mut frames_shown, mut stretches, mut shown_at) = (0, 0, Vec::new());
             for film in self.site.export(&granted, &folder).await? {
                 let shown = Frames::decode(&film)?;
                 stretches += frames::runs(&shown, &source)?.len();
                 frames_shown += shown.len();
+                shown_at.push(frames::stretches(&frames::times(&film)?, 0.15));
             }
             let seconds = frames_shown as f64 / f64::from(Footage::small(Codec::H264).fps);
+            let kept = kept_seconds(&coverage);
             ensure!(
-                seconds >= kept_seconds(&coverage) - 1.0,
-                "{seconds} s of film for {} s kept",
-                kept_seconds(&coverage)
+                seconds >= kept - 1.0,
+                "{seconds} s of film for {kept} s kept: {shown_at:?} of {coverage:?}"
             );
             evidence.push(format!("{seconds:.0} s of film in {stretches} stretches"));
         }
