@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use custody_shared::fmp4::Fmp4Error;
+use custody_shared::fmp4::{self, Fmp4Error};
 use custody_shared::grant::Grant;
 use custody_shared::id::{CameraId, GrantId, PersonId};
 use custody_shared::segment::{self, Preamble};
@@ -285,8 +285,11 @@ fn open_file(
         return Err(damaged(&"it is another segment"));
     }
     let key = keyholder.open(release, &preamble)?;
-    let plain = segment::open_extent(&key, &file, sealed.extent).map_err(|error| damaged(&error))?;
+    let mut plain = segment::open_extent(&key, &file, sealed.extent).map_err(|error| damaged(&error))?;
     drop(file);
+    if sealed.extent.is_truncated() {
+        fmp4::mend(&mut plain).map_err(|error| damaged(&error))?;
+    }
     let clip = clip::clip(&plain, release.range()).map_err(|error| damaged(&error))?;
     Ok(Opened { plain, clip })
 }

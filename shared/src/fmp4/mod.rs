@@ -7,6 +7,7 @@
 //! `baseMediaDecodeTime / 90 000` is the wall clock and segments concatenate without a seam.
 
 mod codec;
+mod mend;
 pub mod nal;
 mod parameter_sets;
 mod walker;
@@ -14,6 +15,7 @@ mod writer;
 
 pub use crate::statement::Codec;
 pub use codec::VideoParameters;
+pub use mend::mend;
 pub use parameter_sets::ParameterSets;
 pub use walker::{
     BoxHeader, FragmentRef, Layout, SampleInfo, box_header, boxes, decode_time, layout, patch_decode_time, samples,

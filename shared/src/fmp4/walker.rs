@@ -203,7 +203,23 @@ pub struct SampleInfo {
 pub fn samples(fragment: &[u8]) -> Result<Vec<SampleInfo>, Fmp4Error> {
     let moof_range = descend(fragment, &[b"moof"])?;
     let moof = mp4_atom::Moof::decode(&mut &fragment[moof_range])?;
-    let ([traf], mdat) = (&moof.traf[..], descend(fragment, &[b"mdat"])?) else {
+    let mdat = descend(fragment, &[b"mdat"])?;
+    let found = run(&moof)?;
+    let inside = |sample: &SampleInfo| sample.range.start >= mdat.start && sample.range.end <= mdat.end;
+    if found.iter().all(inside) {
+        Ok(found)
+    } else {
+        Err(malformed())
+    }
+}
+
+pub(super) fn malformed() -> Fmp4Error {
+    Fmp4Error::Malformed("sample times or sizes".into())
+}
+
+/// The samples that a `moof` tells of, wherever they lie.
+pub(super) fn run(moof: &mp4_atom::Moof) -> Result<Vec<SampleInfo>, Fmp4Error> {
+    let [traf] = &moof.traf[..] else {
         return Err(Fmp4Error::Malformed("not exactly one track fragment".into()));
     };
     let [trun] = &traf.trun[..] else {
@@ -212,7 +228,6 @@ pub fn samples(fragment: &[u8]) -> Result<Vec<SampleInfo>, Fmp4Error> {
     if trun.samples.len() > MAX_FRAGMENT_SAMPLES {
         return Err(Fmp4Error::TooLarge("number of samples"));
     }
-    let malformed = || Fmp4Error::Malformed("sample times or sizes".into());
     let mut at = usize::try_from(trun.data_offset.unwrap_or(-1)).map_err(|_| malformed())?;
     let mut decode_time = traf
         .tfdt
@@ -225,13 +240,7 @@ pub fn samples(fragment: &[u8]) -> Result<Vec<SampleInfo>, Fmp4Error> {
         let size = entry.size.or(traf.tfhd.default_sample_size).ok_or_else(malformed)?;
         let duration = entry.duration.or(traf.tfhd.default_sample_duration).unwrap_or(0);
         let flags = entry.flags.or(traf.tfhd.default_sample_flags).unwrap_or(0x0001_0000);
-        let end = at
-            .checked_add(size as usize)
-            .filter(|end| *end <= mdat.end)
-            .ok_or_else(malformed)?;
-        if at < mdat.start {
-            return Err(malformed());
-        }
+        let end = at.checked_add(size as usize).ok_or_else(malformed)?;
         let presentation_time = i64::try_from(decode_time)
             .ok()
             .and_then(|time| time.checked_add(entry.cts.unwrap_or(0)))
