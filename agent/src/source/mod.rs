@@ -7,6 +7,7 @@
 mod child;
 mod config;
 mod error;
+mod greet;
 mod rtsp;
 
 use std::sync::{Arc, OnceLock};

@@ -63,6 +63,10 @@ impl RtspSource {
             address.password.as_ref(),
             address.password_file.as_ref(),
         )?;
+        super::greet::greet(&url).await.map_err(|error| {
+            let reason = format!("{error}");
+            SourceError::new(GapCause::CameraUnreachable, "connect to", subject, reason)
+        })?;
         let creds = found.map(|found| retina::client::Credentials {
             username: found.username,
             password: found.password.reveal().into(),
