@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Written and given back: more than a file system keeps beside a file's own blocks, so that a full disk shows.
-const ROOM: [u8; 65_536] = [0; 65_536];
+static ROOM: [u8; 65_536] = [0; 65_536];
 /// The probe's file in the ledger's folder. Its content means nothing; it is empty between two probes.
 const NAME: &str = "probe";
 
